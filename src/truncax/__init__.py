@@ -1,0 +1,35 @@
+"""The k singular triplets or eigenpairs that you need, and their exact derivative, in JAX."""
+
+from importlib.metadata import version as _version
+
+from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
+from .options import Dense, GolubKahan, Implicit, Lanczos
+from .results import (
+    ConvergenceError,
+    InvariantSubspace,
+    SingularSubspaces,
+    SolveInfo,
+    Status,
+    TEighResult,
+    TSVDResult,
+)
+
+__version__ = _version("truncax")
+
+__all__ = [
+    "ConvergenceError",
+    "Dense",
+    "GolubKahan",
+    "Implicit",
+    "InvariantSubspace",
+    "Lanczos",
+    "SingularSubspaces",
+    "SolveInfo",
+    "Status",
+    "TEighResult",
+    "TSVDResult",
+    "invariant_subspace",
+    "singular_subspaces",
+    "teigh",
+    "tsvd",
+]

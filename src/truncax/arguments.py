@@ -1,0 +1,140 @@
+"""Checks of what the user gave: at once, naming what was given and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator as _operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .numerics.tolerances import computing_dtype
+from .options import Dense, Implicit
+
+ON_FAILURE = ("raise", "nan", "keep")
+
+
+def check_array(a: Any, *, square: bool) -> Array:
+    """``a`` as a JAX array of at least two dimensions, of a dtype that decompositions are computed in."""
+    if not hasattr(a, "shape") or not hasattr(a, "dtype"):
+        raise TypeError(
+            f"a must be a NumPy or JAX array with at least two dimensions, got {type(a).__name__}; "
+            "operators given by a function are not built yet"
+        )
+    if not isinstance(a, jax.Array | np.ndarray | np.generic):
+        raise TypeError(
+            f"a must be a NumPy or JAX array, got {type(a).__module__}.{type(a).__name__}; sparse arrays and "
+            "operators are not built yet: convert it to a dense array"
+        )
+    if a.dtype == object or not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool):
+        raise TypeError(f"a must be numeric, got an array of dtype {a.dtype}")
+    if a.ndim < 2:
+        raise ValueError(f"a must have at least two dimensions (..., m, n), got shape {a.shape}")
+    if square and a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
+    allowed = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+    inexact = jnp.issubdtype(a.dtype, jnp.inexact)
+    if inexact and a.dtype.name not in allowed:
+        raise TypeError(f"a has dtype {a.dtype}; allowed are {', '.join(allowed)}, integers and bools")
+    return jnp.asarray(a) if inexact else jnp.asarray(a).astype(jnp.result_type(float))
+
+
+def check_rank(k: Any, shape: tuple[int, ...]) -> int:
+    """``k`` as an int between 1 and min(m, n)."""
+    limit = min(shape[-2:])
+    if isinstance(k, bool | np.bool_):
+        raise TypeError(f"k must be an int, got {k!r}")
+    try:
+        rank = _operator.index(k)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError):
+        raise TypeError(
+            "k must be a static Python int, got a traced value: the shapes of the results depend on it; "
+            "mark it with static_argnames=('k',) in jax.jit, or close over it"
+        ) from None
+    except TypeError:
+        raise TypeError(f"k must be an int, got {k!r} of type {type(k).__name__}") from None
+    if not 1 <= rank <= limit:
+        raise ValueError(f"k must be between 1 and min(m, n) = {limit} for a of shape {shape}, got {rank}")
+    return rank
+
+
+def check_which(which: Any, built: tuple[str, ...], planned: tuple[str, ...]) -> str:
+    """``which`` as one of the names that are built."""
+    if isinstance(which, str) and which in built:
+        return which
+    allowed = ", ".join(repr(name) for name in built)
+    if isinstance(which, str) and which in planned:
+        raise NotImplementedError(f"which={which!r} is not built yet; use one of {allowed}")
+    raise ValueError(f"which must be one of {allowed}, got {which!r}")
+
+
+def check_options(solver: Any, iterative: type, derivative: Any, on_failure: Any, a: Array, vectors: bool) -> Implicit:
+    """The derivative's options, after a look at the solver and at ``on_failure``."""
+    for name, value, kinds in (("solver", solver, (Dense, iterative)), ("derivative", derivative, (Implicit,))):
+        if value is not None and not isinstance(value, kinds):
+            allowed = " or ".join(f"truncax.{kind.__name__}(...)" for kind in kinds)
+            raise TypeError(f"{name} must be None or {allowed} for this function, got {value!r}")
+    if on_failure not in ON_FAILURE:
+        raise ValueError(f"on_failure must be one of {', '.join(map(repr, ON_FAILURE))}, got {on_failure!r}")
+    if derivative is None:
+        return Implicit()
+    if not vectors and derivative.degeneracy_rtol is not None:
+        raise ValueError(
+            "derivative: degeneracy_rtol has no use for subspaces, whose derivative divides by no difference of kept "
+            "values: leave it out"
+        )
+    dtype = computing_dtype(a.dtype)
+    return dataclasses.replace(
+        derivative,
+        tol=check_positive("Implicit tol", derivative.tol, dtype),
+        degeneracy_rtol=check_positive("Implicit degeneracy_rtol", derivative.degeneracy_rtol, dtype),
+    )
+
+
+def check_positive(name: str, value: Any, dtype: Any) -> Array | None:
+    """A positive real scalar (concrete or traced) in the real dtype behind ``dtype``; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, str | bytes) or np.ndim(value) != 0 or jnp.iscomplexobj(value):
+        raise TypeError(f"{name} must be a positive real number, got {value!r}")
+    try:
+        wrong = not 0 < float(value) < float("inf")
+    except jax.errors.ConcretizationTypeError:
+        wrong = False
+    if wrong:
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return jnp.asarray(value, jnp.finfo(dtype).dtype)
+
+
+def check_start(v0: Any, a: Array, solver: Any) -> Array | None:
+    """The start vector: length n, or one for each member of the batch."""
+    if v0 is None:
+        return None
+    if isinstance(solver, Dense):
+        raise ValueError("solver=Dense() takes no start vector: leave v0 out, or choose an iterative solver")
+    shape = np.shape(v0)
+    allowed = ((a.shape[-1],), (*a.shape[:-2], a.shape[-1]))
+    if shape not in allowed:
+        names = " or ".join(str(s) for s in dict.fromkeys(allowed))
+        raise ValueError(f"v0 must have shape {names} for a of shape {a.shape}, got {shape}")
+    v0 = jnp.asarray(v0)
+    if jnp.iscomplexobj(v0) and not jnp.iscomplexobj(a):
+        raise TypeError(f"v0 is complex ({v0.dtype}) but a is real ({a.dtype})")
+    return jax.lax.stop_gradient(v0).astype(a.dtype)
+
+
+def check_key(key: Any, solver: Any) -> Array | None:
+    """A single PRNG key, typed or two uint32 words."""
+    if key is None:
+        return None
+    if isinstance(solver, Dense):
+        raise ValueError("solver=Dense() uses no random numbers: leave key out, or choose an iterative solver")
+    if isinstance(key, jax.Array):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+            return key
+        if key.dtype == jnp.uint32 and key.shape == (2,):
+            return jax.random.wrap_key_data(key)
+    raise TypeError(f"key must be one PRNG key, as jax.random.key(seed) makes it, got {key!r}")

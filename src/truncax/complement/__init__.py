@@ -1,0 +1,1 @@
+"""Linear solves in the complement of the kept vectors: where the derivative gets its correction from."""

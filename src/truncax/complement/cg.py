@@ -1,0 +1,85 @@
+"""Conjugate gradients for many columns at once, each with its own operator."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..numerics.products import column_norms, row_inner, times
+from ..numerics.tolerances import epsilon, negligible
+
+
+class BlockSolution(NamedTuple):
+    """``x`` (n, p); ``converged`` (p,); ``residual_norms`` (p,) relative to the right-hand sides; ``steps``."""
+
+    x: Array
+    converged: Array
+    residual_norms: Array
+    steps: Array
+
+
+class _State(NamedTuple):
+    x: Array
+    r: Array
+    p: Array
+    rho: Array
+    pp: Array
+    curvature: Array
+    active: Array
+    singular: Array
+    steps: Array
+
+
+def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_steps: int) -> BlockSolution:
+    """Solve ``matvec(x) = b`` column by column, all columns in one block product per step.
+
+    ``matvec`` acts on each column by a Hermitian positive definite matrix of that column's own. The
+    columns of ``b`` are normalised (a cotangent of 1e-20 must not underflow in float32); a column that
+    has reached ``tol`` is frozen; one that is below ``32 eps`` of the largest is rounding error and gets
+    zero. A column whose operator is singular to working precision (curvature below ``4 eps`` of the
+    largest one seen) stops as not converged.
+
+    The vectors are carried as rows: XLA on a CPU then multiplies a block by A and by A^H twice as fast.
+
+    Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49 (1952).
+    """
+    norms = column_norms(b)
+    wanted = norms > negligible(b.dtype) * jnp.max(norms)
+    scale = jnp.where(wanted, norms, 1)
+    r = times(b, jnp.where(wanted, 1 / scale, 0)).T
+    start = _State(
+        x=jnp.zeros_like(r),
+        r=r,
+        p=r,
+        rho=row_inner(r, r),
+        pp=row_inner(r, r),
+        curvature=jnp.zeros_like(norms),
+        active=wanted,
+        singular=jnp.zeros_like(wanted),
+        steps=jnp.zeros((), jnp.int32),
+    )
+
+    def running(s: _State) -> Array:
+        return jnp.any(s.active) & (s.steps < max_steps)
+
+    def step(s: _State) -> _State:
+        q = matvec(s.p.T).T
+        pq = row_inner(s.p, q)
+        quotient = pq / jnp.where(s.active, s.pp, 1)
+        curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
+        definite = quotient > 4 * epsilon(b.dtype) * curvature
+        active = s.active & definite
+        alpha = jnp.where(active, s.rho / jnp.where(active, pq, 1), 0)
+        x = s.x + times(s.p, alpha[:, None])
+        r = s.r - times(q, alpha[:, None])
+        rho = row_inner(r, r)
+        beta = jnp.where(active, rho / jnp.where(active, s.rho, 1), 0)
+        p = r + times(s.p, beta[:, None])
+        pp = rho + beta**2 * s.pp
+        singular = s.singular | (s.active & ~definite)
+        return _State(x, r, p, rho, pp, curvature, active & (rho > tol**2), singular, s.steps + 1)
+
+    end = lax.while_loop(running, step, start)
+    residual_norms = jnp.sqrt(end.rho)
+    return BlockSolution(times(end.x.T, scale), ~(end.active | end.singular), residual_norms, end.steps)

@@ -1,0 +1,369 @@
+"""The public decompositions: what they promise, and the way from the user's arguments to the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from . import pipeline
+from .arguments import check_array, check_key, check_options, check_positive, check_rank, check_start, check_which
+from .failure import raise_if_failed
+from .numerics.tolerances import computing_dtype, solve_tolerance
+from .options import Dense, GolubKahan, Implicit, Lanczos
+from .results import InvariantSubspace, SingularSubspaces, SolveInfo, TEighResult, TSVDResult
+from .solvers.select import choose_eigh, choose_svd
+
+
+def tsvd(
+    a: Any,
+    k: int,
+    *,
+    which: str = "LM",
+    solver: Dense | GolubKahan | None = None,
+    derivative: Implicit | None = None,
+    v0: Any = None,
+    key: Array | None = None,
+    tol: Any = None,
+    on_failure: str = "raise",
+    return_info: bool = False,
+) -> Any:
+    """The k largest singular triplets of a matrix, and their exact derivative.
+
+    ``a @ Vh^H = U * S`` and ``a^H @ U = Vh^H * S`` with orthonormal columns of ``U`` and ``Vh^H``, from an
+    iterative solver: the other singular triplets are never computed, and the derivative is right all the same.
+
+    Args:
+        a: array (..., m, n), real or complex; leading axes are a batch. float32, float64, complex64 and
+            complex128 are computed as they are, float16 and bfloat16 in float32 (and returned as they came),
+            integers and bools in the default float.
+        k: static int, 1 <= k <= min(m, n).
+        which: ``"LM"``, the largest singular values; ``S`` descends.
+        solver: ``GolubKahan(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above
+            an eighth of min(m, n), else ``GolubKahan()``.
+        derivative: ``Implicit(...)``, the options of the derivative's linear solve.
+        v0: a right start vector (n,) or (..., n) of the iterative solver; its derivative is zero.
+        key: PRNG key of the start vector and of the verification; by default a fixed one. The same input gives
+            the same bits.
+        tol: the largest allowed ``||a v - s u||`` and ``||a^H u - s v||``, relative to ``s_1``. By default
+            ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside it:
+            ``(10 + sqrt(max(m, n)) + 2 restarts) eps``.
+        on_failure: ``"raise"``: an error where values are concrete, NaN results where they are traced (jit, vmap,
+            scan); ``"nan"``: NaN always; ``"keep"``: the results as they are.
+        return_info: also return a ``SolveInfo``.
+
+    Returns:
+        ``TSVDResult(U, S, Vh)`` with shapes (..., m, k), (..., k), (..., k, n), or ``(result, info)``.
+
+    Raises:
+        ConvergenceError: the residuals stayed above ``tol``.
+        ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
+        NotImplementedError: what is planned and not built (``which="SM"``, sparse or function operators).
+
+    Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options.
+    With ``P_U = I - U U^H``, ``P_V = I - V V^H`` and ``Ap = P_U a P_V`` (what was discarded),
+
+        dS = Re diag(U^H da V)
+        dU = U Om_U + X,  dV = V Om_V + Y,  X S - Ap Y = P_U da V,  Y S - Ap^H X = P_V da^H U
+
+    where Om_U and Om_V couple the kept triplets. The gauge is ``u^H du + v^H dv = 0``: a loss that depends on
+    the phase of the vectors has no meaning. The derivative of vectors grows like 1 / cut gap (``info.cut_gap``).
+
+    Undefined, and what you get there:
+        - single triplets of a multiplet (equal kept values): differences below ``degeneracy_rtol`` count as
+          zero. That is exact for first derivatives of ``U U^H``, ``U Vh``, ``sum f(S)``, and wrong for
+          ``U f(S) Vh`` and for second derivatives: use ``singular_subspaces``.
+        - vectors when ``s_k = s_{k+1}``: NaN. Losses of ``S`` alone stay finite; for the sum it is a subgradient.
+        - vectors of zero singular values: their derivative is taken as zero.
+
+    A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, truncax
+        >>> a = jnp.diag(jnp.arange(100.0, 0, -1)) + 0.1
+        >>> [f"{s:.2f}" for s in truncax.tsvd(a, 3).S]
+        ['100.20', '99.16', '98.15']
+        >>> jax.grad(lambda a: truncax.tsvd(a, 3).S.sum())(a).shape
+        (100, 100)
+
+    Source: Naumann, arXiv:2511.14651 (derivative); Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005) (solver).
+
+    """
+    (U, S, Vh), info = _singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    result = TSVDResult(U, S, Vh)
+    return (result, info) if return_info else result
+
+
+def singular_subspaces(
+    a: Any,
+    k: int,
+    *,
+    which: str = "LM",
+    solver: Dense | GolubKahan | None = None,
+    derivative: Implicit | None = None,
+    v0: Any = None,
+    key: Array | None = None,
+    tol: Any = None,
+    on_failure: str = "raise",
+    return_info: bool = False,
+) -> Any:
+    """The subspaces of the k largest singular values, with a derivative that is exact at any degeneracy.
+
+    ``U`` and ``Vh^H`` have orthonormal columns, ``C = U^H a Vh^H``. The value of ``C`` is ``diag(S)``; its
+    derivative is a full k x k matrix. Use it for losses that depend on the subspaces and on ``C`` together and
+    not on the basis inside: ``U @ C @ Vh`` (the best rank-k approximation), ``trace(C^H C)``, projectors.
+
+    Args:
+        a: array (..., m, n), as for ``tsvd``; so are the options below.
+        k: static int, 1 <= k <= min(m, n); best where ``info.cut_gap`` is not small.
+        which: as for ``tsvd``.
+        solver: as for ``tsvd``.
+        derivative: as for ``tsvd``; ``degeneracy_rtol`` has no use here and must be left out.
+        v0: as for ``tsvd``.
+        key: as for ``tsvd``.
+        tol: as for ``tsvd``, relative to ``s_1``.
+        on_failure: as for ``tsvd``.
+        return_info: also return a ``SolveInfo``.
+
+    Returns:
+        ``SingularSubspaces(U, C, Vh)`` with shapes (..., m, k), (..., k, k), (..., k, n), or ``(result, info)``.
+
+    Raises:
+        ConvergenceError, ValueError, TypeError, NotImplementedError: as ``tsvd``.
+
+    Derivative: forward and reverse mode, any order. ``dC = U^H da V``, ``dU = X``, ``dV = Y`` with
+
+        X C - Ap Y = P_U da V,   Y C^H - Ap^H X = P_V da^H U,   Ap = P_U a P_V
+
+    No difference of kept values appears. Undefined: losses that depend on the basis inside the subspaces (their
+    value is as arbitrary as the basis), anything but ``trace`` of ``C`` when ``s_k = s_{k+1}`` (NaN for vectors),
+    and the vectors of zero singular values (taken as zero).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, truncax
+        >>> a = jnp.diag(jnp.array([3.0, 2.0, 2.0, 1.0, 0.5]))
+        >>> def approximation(a):
+        ...     U, C, Vh = truncax.singular_subspaces(a, 3)
+        ...     return U @ C @ Vh
+        >>> gradient = jax.grad(lambda a: approximation(a)[1, 2])(a)
+        >>> f"{gradient[1, 2]:.4f}"
+        '1.0000'
+
+    Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.svd``.
+
+    """
+    (U, C, Vh), info = _singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    result = SingularSubspaces(U, C, Vh)
+    return (result, info) if return_info else result
+
+
+def teigh(
+    a: Any,
+    k: int,
+    *,
+    b: Any = None,
+    which: str = "LM",
+    sigma: Any = None,
+    solver: Dense | Lanczos | None = None,
+    derivative: Implicit | None = None,
+    v0: Any = None,
+    key: Array | None = None,
+    tol: Any = None,
+    on_failure: str = "raise",
+    return_info: bool = False,
+) -> Any:
+    """The k best eigenpairs of a Hermitian matrix, and their exact derivative.
+
+    ``a @ eigenvectors = eigenvectors * eigenvalues`` with orthonormal eigenvectors, from an iterative solver.
+
+    Args:
+        a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; dtypes as ``tsvd``.
+        k: static int, 1 <= k <= n.
+        b: not built yet (the generalized problem); must be None.
+        which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,
+            unlike the ascending order of jnp's and SciPy's eigh), ``"SA"`` smallest (ascending).
+        sigma: not built yet (shift-invert); must be None.
+        solver: ``Lanczos(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above an
+            eighth of n, else ``Lanczos()``.
+        derivative: ``Implicit(...)``, the options of the derivative's linear solve.
+        v0: a start vector (n,) or (..., n) of the iterative solver; its derivative is zero.
+        key: PRNG key of the start vector and of the checks; by default a fixed one.
+        tol: the largest allowed ``||a x - l x||``, relative to the largest magnitude of an eigenvalue seen.
+            By default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside
+            it: ``(10 + sqrt(n) + 2 restarts) eps``.
+        on_failure: ``"raise"``, ``"nan"`` or ``"keep"``, as for ``tsvd``.
+        return_info: also return a ``SolveInfo``.
+
+    Returns:
+        ``TEighResult(eigenvalues, eigenvectors)`` with shapes (..., k), (..., n, k), or ``(result, info)``.
+
+    Raises:
+        ConvergenceError: the residuals stayed above ``tol``.
+        ValueError, TypeError: a bad argument; also a matrix that is not finite or not Hermitian, where values
+            are concrete (where they are traced the result is NaN and the status says so).
+        NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"`` and ``"BE"``).
+
+    Derivative: forward and reverse mode, any order, with respect to ``a``. The tangent of ``a`` is symmetrised,
+    ``da <- (da + da^H) / 2``, in every product, so the gradient is Hermitian. With P = I - Q Q^H:
+
+        dl = Re diag(Q^H da Q),  dQ = Q (F o Q^H da Q) + X,  F_ij = 1 / (l_j - l_i)
+        (P a P - l_j) x_j = -P da q_j
+
+    Undefined, and what you get there:
+        - single pairs of a multiplet: differences below ``degeneracy_rtol`` count as zero. Exact for first
+          derivatives of ``Q Q^H`` and ``sum f(l)``, wrong for ``Q f(L) Q^H`` and for second derivatives: use
+          ``invariant_subspace``.
+        - vectors when a discarded eigenvalue equals a kept one: NaN. Losses of the eigenvalues stay finite.
+        - vectors of zero eigenvalues under ``"LM"``, where all that is discarded is zero too: taken as zero.
+
+    A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, truncax
+        >>> laplacian = 2 * jnp.eye(100) - jnp.eye(100, k=1) - jnp.eye(100, k=-1)
+        >>> [f"{l:.4f}" for l in truncax.teigh(laplacian, 2, which="LA").eigenvalues]
+        ['3.9990', '3.9961']
+
+    Source: Naumann, arXiv:2511.14651; Kasim, arXiv:2011.04366 (derivative); Wu and Simon, SIAM J. Matrix Anal.
+    Appl. 22 (2000) (solver).
+
+    """
+    (Q, values), info = _hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    result = TEighResult(values, Q)
+    return (result, info) if return_info else result
+
+
+def invariant_subspace(
+    a: Any,
+    k: int,
+    *,
+    b: Any = None,
+    which: str = "LM",
+    sigma: Any = None,
+    solver: Dense | Lanczos | None = None,
+    derivative: Implicit | None = None,
+    v0: Any = None,
+    key: Array | None = None,
+    tol: Any = None,
+    on_failure: str = "raise",
+    return_info: bool = False,
+) -> Any:
+    """The invariant subspace of the k best eigenvalues, with a derivative that is exact at any degeneracy.
+
+    ``Q`` has orthonormal columns, ``H = Q^H a Q``. The value of ``H`` is diagonal; its derivative is a full
+    Hermitian k x k matrix. Use it for losses that do not depend on the basis inside the subspace:
+    ``Q @ f(H) @ Q^H``, ``trace(f(H))``, projectors.
+
+    Args:
+        a: array (..., n, n), as for ``teigh``; so are the options below.
+        k: static int, 1 <= k <= n.
+        b: not built yet; must be None.
+        which: as for ``teigh``.
+        sigma: not built yet; must be None.
+        solver: as for ``teigh``.
+        derivative: as for ``teigh``; ``degeneracy_rtol`` has no use here and must be left out.
+        v0: as for ``teigh``.
+        key: as for ``teigh``.
+        tol: as for ``teigh``.
+        on_failure: as for ``teigh``.
+        return_info: also return a ``SolveInfo``.
+
+    Returns:
+        ``InvariantSubspace(Q, H)`` with shapes (..., n, k), (..., k, k), or ``(result, info)``.
+
+    Raises:
+        ConvergenceError, ValueError, TypeError, NotImplementedError: as ``teigh``.
+
+    Derivative: forward and reverse mode, any order. ``dH = Q^H da Q``, ``dQ = X`` with
+    ``P a X - X H = -P da Q``, P = I - Q Q^H, and ``da`` symmetrised. No difference of kept values appears.
+    Undefined: losses that depend on the basis inside the subspace, and vectors when a discarded eigenvalue
+    equals a kept one (NaN).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, truncax
+        >>> a = jnp.diag(jnp.array([3.0, 2.0, 2.0, 1.0, 0.5]))
+        >>> def exponential(a):
+        ...     Q, H = truncax.invariant_subspace(a, 3, which="LA")
+        ...     return Q @ jax.scipy.linalg.expm(H) @ Q.T
+        >>> gradient = jax.grad(lambda a: exponential(a)[1, 1])(a)
+        >>> f"{gradient[1, 1]:.3f}"
+        '7.389'
+
+    Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
+
+    """
+    (Q, H), info = _hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    result = InvariantSubspace(Q, H)
+    return (result, info) if return_info else result
+
+
+def _singular(
+    a: Any,
+    k: Any,
+    which: Any,
+    solver: Any,
+    derivative: Any,
+    v0: Any,
+    key: Any,
+    tol: Any,
+    on_failure: Any,
+    *,
+    vectors: bool,
+) -> tuple[tuple[Array, Array, Array], SolveInfo]:
+    a = check_array(a, square=False)
+    k = check_rank(k, a.shape)
+    check_which(which, ("LM",), planned=("SM",))
+    m, n = a.shape[-2:]
+    derivative = check_options(solver, GolubKahan, derivative, on_failure, a, vectors)
+    v0, key, tol = check_start(v0, a, solver), check_key(key, solver), _tolerance(tol, a)
+    solver = solver or choose_svd(k, (m, n), starts=v0 is not None or key is not None)
+    basis = None if isinstance(solver, Dense) else solver.basis_size(k, min(m, n))
+    parts, info = pipeline.singular(
+        a, solver, derivative, v0, key, tol, k=k, vectors=vectors, fill=on_failure != "keep"
+    )
+    if on_failure == "raise":
+        raise_if_failed(info, tol, solver, basis)
+    return parts, info
+
+
+def _hermitian(
+    a: Any,
+    k: Any,
+    b: Any,
+    which: Any,
+    sigma: Any,
+    solver: Any,
+    derivative: Any,
+    v0: Any,
+    key: Any,
+    tol: Any,
+    on_failure: Any,
+    *,
+    vectors: bool,
+) -> tuple[tuple[Array, Array], SolveInfo]:
+    a = check_array(a, square=True)
+    k = check_rank(k, a.shape)
+    check_which(which, ("LM", "LA", "SA"), planned=("SM", "BE"))
+    for name, value in (("b", b), ("sigma", sigma)):
+        if value is not None:
+            raise NotImplementedError(f"{name}= is not built yet: leave it out")
+    derivative = check_options(solver, Lanczos, derivative, on_failure, a, vectors)
+    v0, key, tol = check_start(v0, a, solver), check_key(key, solver), _tolerance(tol, a)
+    solver = solver or choose_eigh(k, a.shape[-1], starts=v0 is not None or key is not None)
+    basis = None if isinstance(solver, Dense) else solver.basis_size(k, a.shape[-1])
+    parts, info = pipeline.hermitian(
+        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+    )
+    if on_failure == "raise":
+        raise_if_failed(info, tol, solver, basis)
+    return parts, info
+
+
+def _tolerance(tol: Any, a: Array) -> Array:
+    """The forward tolerance in the dtype that is computed in."""
+    dtype = computing_dtype(a.dtype)
+    given = check_positive("tol", tol, dtype)
+    if given is not None:
+        return given
+    return jnp.asarray(solve_tolerance(dtype), jnp.finfo(dtype).dtype)

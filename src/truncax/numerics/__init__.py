@@ -1,0 +1,1 @@
+"""Products at full precision, tolerances by dtype, orthonormalisation, small dense algebra."""

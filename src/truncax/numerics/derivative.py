@@ -1,0 +1,109 @@
+"""Small dense algebra and the Hermitian product, each with the derivative that its use needs.
+
+Source: theory of the truncated decompositions after Naumann, arXiv:2511.14651; the thresholds of
+the coefficients follow the policy stated in the documentation of ``truncax.tsvd``.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from .products import adjoint, adjoint_matmul, matmul, times
+
+
+@jax.custom_jvp
+def hermitian_product(a: Array, x: Array) -> Array:
+    """``a @ x`` for a Hermitian array ``a``; its tangent is ``(da + da^H) x / 2 + a dx``.
+
+    The two triangles of ``a`` are independent entries to JAX. Symmetrising the tangent here, in the
+    product, makes every rule that multiplies with ``a`` right at every order, without an n x n temporary.
+    """
+    return matmul(a, x)
+
+
+def _hermitian_product_jvp(primals, tangents):
+    (a, x), (da, dx) = primals, tangents
+    value = hermitian_product(a, x)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(da, SymbolicZero):
+        tangent = tangent + (matmul(da, x) + adjoint_matmul(da, x)) / 2
+    if not isinstance(dx, SymbolicZero):
+        tangent = tangent + hermitian_product(a, dx)
+    return value, tangent
+
+
+hermitian_product.defjvp(_hermitian_product_jvp, symbolic_zeros=True)
+
+
+def difference_quotients(values: Array, rtol: Array) -> Array:
+    """``G_ij = 1 / (values_j - values_i)``, zero on the diagonal and for ``|difference| <= rtol * max|values|``."""
+    difference = values[None, :] - values[:, None]
+    apart = jnp.abs(difference) > rtol * jnp.max(jnp.abs(values))
+    return jnp.where(apart, 1 / jnp.where(apart, difference, 1), 0)
+
+
+def sum_quotients(values: Array) -> Array:
+    """``G_ij = 1 / (values_j + values_i)``, zero where the sum is zero."""
+    total = values[None, :] + values[:, None]
+    nonzero = total > 0
+    return jnp.where(nonzero, 1 / jnp.where(nonzero, total, 1), 0)
+
+
+def singular_rotations(s: Array, m: Array, rtol: Array) -> tuple[Array, Array]:
+    """The antihermitian ``(Om_u, Om_v)`` with ``du = u Om_u``, ``dv = v Om_v`` for ``m = u^H dC v``.
+
+    ``Om_u = (Gm o (m + m^H) + Gp o (m - m^H)) / 2`` and ``Om_v`` with the second sign reversed. The
+    diagonal of the second term is the phase of a complex pair: the gauge ``u^H du + v^H dv = 0``.
+    """
+    even = times(m + adjoint(m), difference_quotients(s, rtol))
+    odd = times(m - adjoint(m), sum_quotients(s))
+    return (even + odd) / 2, (even - odd) / 2
+
+
+def _identity_like(c: Array) -> Array:
+    """The identity, but an output that depends on ``c``.
+
+    A constant output of a custom rule stays without a batch axis under vmap while its tangent has one, and
+    jax (0.8.1 to 0.12) then fails in grad(vmap(jit)).
+    """
+    return jnp.eye(c.shape[0], dtype=c.dtype) + (c - c)
+
+
+@jax.custom_jvp
+def diagonal_svd(c: Array, rtol: Array) -> tuple[Array, Array, Array]:
+    """``(u, s, v)`` with ``c = u diag(s) v^H`` for a matrix whose *value* is ``diag(s)``, s descending.
+
+    The value is trivial (u = v = 1); the tangents are those of the singular value decomposition, with
+    differences of values below ``rtol * s_1`` treated as zero.
+    """
+    one = _identity_like(c)
+    return one, jnp.diagonal(c).real, one
+
+
+@diagonal_svd.defjvp
+def _diagonal_svd_jvp(primals, tangents):
+    (c, rtol), (dc, _) = primals, tangents
+    u, s, v = diagonal_svd(c, rtol)
+    m = matmul(adjoint(u), matmul(dc, v))
+    om_u, om_v = singular_rotations(s, m, rtol)
+    return (u, s, v), (matmul(u, om_u), jnp.diagonal(m).real, matmul(v, om_v))
+
+
+@jax.custom_jvp
+def diagonal_eigh(h: Array, rtol: Array) -> tuple[Array, Array]:
+    """``(l, u)`` with ``h = u diag(l) u^H`` for a Hermitian matrix whose *value* is ``diag(l)``.
+
+    Tangents: ``dl = Re diag(u^H dh u)``, ``du = u (F o u^H dh u)``, ``F_ij = 1 / (l_j - l_i)``, zero for
+    differences below ``rtol * max|l|``.
+    """
+    return jnp.diagonal(h).real, _identity_like(h)
+
+
+@diagonal_eigh.defjvp
+def _diagonal_eigh_jvp(primals, tangents):
+    (h, rtol), (dh, _) = primals, tangents
+    values, u = diagonal_eigh(h, rtol)
+    m = matmul(adjoint(u), matmul(dh, u))
+    rotation = times(m, difference_quotients(values, rtol))
+    return (values, u), (jnp.diagonal(m).real, matmul(u, rotation))

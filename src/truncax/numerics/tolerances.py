@@ -1,0 +1,62 @@
+"""Every tolerance of the library, from the dtype; there are no literal tolerances elsewhere."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def computing_dtype(dtype: Any) -> Any:
+    """Half precision is computed in float32, everything else as it is."""
+    return jnp.dtype(jnp.float32) if dtype in (jnp.float16, jnp.bfloat16) else dtype
+
+
+def epsilon(dtype: Any) -> float:
+    """Spacing of the real numbers behind ``dtype`` at one."""
+    return float(jnp.finfo(dtype).eps)
+
+
+def solve_tolerance(dtype: Any) -> float:
+    """Default relative residual of a decomposition, ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32."""
+    return epsilon(dtype) ** (5 / 6)
+
+
+def smallest_tolerance(dtype: Any) -> float:
+    """The estimates that stop an iteration are not asked for less than ``16 eps``."""
+    return 16 * epsilon(dtype)
+
+
+def rounding_floor(dtype: Any, size: int, restarts: Array) -> Array:
+    """The relative residual that rounding leaves: ``(10 + sqrt(size) + 2 restarts) eps``.
+
+    ``sqrt(size) eps`` in the products that measure it, and about one eps on each side for every rotation of
+    the bases.
+    """
+    return (10 + size**0.5 + 2 * restarts.astype(jnp.finfo(dtype).dtype)) * epsilon(dtype)
+
+
+def derivative_tolerance(dtype: Any) -> float:
+    """Default relative residual of the complement solve, ``eps^(5/6)``."""
+    return epsilon(dtype) ** (5 / 6)
+
+
+def degeneracy_rtol(dtype: Any) -> float:
+    """Kept values closer than this times the largest count as equal, ``eps^(3/4)``: 2e-12 and 6e-6."""
+    return epsilon(dtype) ** (3 / 4)
+
+
+def negligible(dtype: Any) -> float:
+    """Below this times its scale a number is rounding error, ``32 eps``."""
+    return 32 * epsilon(dtype)
+
+
+def power_of_two(magnitude: Array) -> Array:
+    """The power of two next to ``magnitude``; 1 where it is zero or not finite.
+
+    Scaling by it is exact, and it keeps squares away from the ends of the exponent range, where
+    XLA on a CPU flushes denormals to zero and a residual would read as converged.
+    """
+    usable = jnp.isfinite(magnitude) & (magnitude > 0)
+    _, exponent = jnp.frexp(jnp.where(usable, magnitude, 1))
+    limit = jnp.finfo(magnitude.dtype).maxexp - 2
+    return jnp.ldexp(jnp.ones_like(magnitude), jnp.clip(exponent, -limit, limit))

@@ -1,0 +1,1 @@
+"""What ``a`` may be: everything that multiplies a block of vectors, as a JAX pytree."""

@@ -1,0 +1,131 @@
+"""The options of the solvers and of the derivative: frozen dataclasses, pytrees, checked when made."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+
+def _static(default: Any = None) -> Any:
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+def _check_count(name: str, value: Any, minimum: int = 1) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
+        raise ValueError(f"{name} must be None or an int of at least {minimum}, got {value!r}")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dense:
+    """The full decomposition of LAPACK (cuSOLVER on a GPU), cut after k.
+
+    The derivative is that of the kept part, the same as with any other solver: it is finite where the
+    derivative of the full decomposition is NaN. Fast for small matrices and for k above about a tenth of
+    the size; needs the matrix itself.
+    """
+
+
+@dataclass(frozen=True)
+class Krylov:
+    """What the Krylov solvers share."""
+
+    ncv: int | None = _static()
+    block_size: int | None = _static()
+    max_restarts: int | None = _static()
+
+    def __post_init__(self) -> None:
+        _check_count("ncv", self.ncv)
+        _check_count("block_size", self.block_size)
+        _check_count("max_restarts", self.max_restarts)
+        if self.block_size not in (None, 1):
+            raise NotImplementedError(
+                f"block_size={self.block_size} is not built yet: only single vectors are, leave block_size out"
+            )
+
+    def basis_size(self, k: int, size: int) -> int:
+        """The number of basis vectors for k wanted pairs of a problem of this size.
+
+        By default 2 k, and at least k + 20: as many leftover pairs as wanted ones, which speed up the
+        restarts, without the small dense problem growing dear.
+        """
+        if self.ncv is None:
+            return min(max(2 * k, k + 20), size)
+        if self.ncv < min(k + 2, size):
+            raise ValueError(
+                f"ncv must leave room for at least two vectors beyond k: got ncv={self.ncv} with k={k}; "
+                f"use ncv >= {min(k + 2, size)} or leave it out"
+            )
+        return min(self.ncv, size)
+
+    @property
+    def restart_limit(self) -> int:
+        """The number of restart cycles after which the solver gives up."""
+        return 1000 if self.max_restarts is None else self.max_restarts
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GolubKahan(Krylov):
+    """Thick-restart Golub-Kahan-Lanczos bidiagonalisation, for ``tsvd`` and ``singular_subspaces``.
+
+    - ``ncv``: the number of basis vectors on each side, at least k + 2; default ``max(2 k, k + 20)``.
+    - ``block_size``: only 1 (single vectors) for now.
+    - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+
+    Source: Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005).
+    """
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Lanczos(Krylov):
+    """Thick-restart Lanczos, for ``teigh`` and ``invariant_subspace``.
+
+    - ``ncv``: the number of basis vectors, at least k + 2; default ``max(2 k, k + 20)``.
+    - ``block_size``: only 1 (single vectors) for now.
+    - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+
+    Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000).
+    """
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Implicit:
+    """How the derivative is computed: by implicit differentiation, with one block solve in the complement.
+
+    - ``tol``: relative residual of that solve, per column; default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in
+      float32. May be traced.
+    - ``max_steps``: conjugate gradient steps before it gives up and the derivative is NaN; default ten times
+      the smaller side of the matrix.
+    - ``degeneracy_rtol``: kept values that differ by less than this times the largest are treated as equal
+      in the derivative of single vectors (``tsvd``, ``teigh``); default ``eps^(3/4)``. The subspace functions
+      need no such threshold. May be traced.
+    - ``mode``: ``"all"``, one rule for forward and reverse mode and every order.
+    - ``preconditioner``, ``polish`` and ``mode="reverse"`` are not built yet and raise.
+    """
+
+    tol: Any = None
+    max_steps: int | None = _static()
+    preconditioner: Any = None
+    polish: int = _static(0)
+    degeneracy_rtol: Any = None
+    mode: str = _static("all")
+
+    def __post_init__(self) -> None:
+        _check_count("max_steps", self.max_steps)
+        _check_count("polish", self.polish, minimum=0)
+        if self.mode not in ("all", "reverse"):
+            raise ValueError(f"mode must be 'all' or 'reverse', got {self.mode!r}")
+        unbuilt = {
+            "preconditioner": self.preconditioner is not None,
+            "polish": self.polish != 0,
+            "mode='reverse'": self.mode == "reverse",
+        }
+        for name, asked in unbuilt.items():
+            if asked:
+                raise NotImplementedError(f"Implicit({name}) is not built yet: leave it out")

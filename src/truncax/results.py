@@ -1,0 +1,90 @@
+"""What the public functions return."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from jax import Array
+
+
+class TSVDResult(NamedTuple):
+    """``A ~ U @ diag(S) @ Vh`` with the k kept triplets, best match first.
+
+    ``U`` (..., m, k), ``S`` (..., k) real, ``Vh`` (..., k, n).
+    """
+
+    U: Array
+    S: Array
+    Vh: Array
+
+
+class TEighResult(NamedTuple):
+    """``A @ eigenvectors ~ eigenvectors * eigenvalues`` for the k kept pairs, best match first.
+
+    ``eigenvalues`` (..., k) real, ``eigenvectors`` (..., n, k).
+    """
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+class SingularSubspaces(NamedTuple):
+    """The kept singular subspaces: ``U`` (..., m, k), ``C = U^H A V`` (..., k, k), ``Vh`` (..., k, n).
+
+    The value of ``C`` is ``diag(S)``; its derivative is a full matrix.
+    """
+
+    U: Array
+    C: Array
+    Vh: Array
+
+
+class InvariantSubspace(NamedTuple):
+    """The kept invariant subspace: ``Q`` (..., n, k) orthonormal, ``H = Q^H A Q`` (..., k, k).
+
+    The value of ``H`` is diagonal; its derivative is a full matrix.
+    """
+
+    Q: Array
+    H: Array
+
+
+class Status(enum.IntEnum):
+    """The meaning of ``SolveInfo.status``."""
+
+    CONVERGED = 0
+    NOT_CONVERGED = 1
+    NON_FINITE = 2
+    NOT_HERMITIAN = 3
+
+
+class SolveInfo(NamedTuple):
+    """How a decomposition went. Arrays only, one entry for each member of a batch; no derivative.
+
+    - ``status``: int32, a ``Status``.
+    - ``converged``: bool, ``status == Status.CONVERGED``.
+    - ``residual_norms`` (k,): the larger of ``||A v - s u||`` and ``||A^H u - s v||`` over ``s_1``, or
+      ``||A x - l x||`` over ``max|l|``; computed anew from the returned vectors, in the units of ``tol``.
+    - ``iterations``: int32, restart cycles.
+    - ``products``: int32, vectors multiplied by A or by A^H, the residuals of the last line included. A
+      dense decomposition counts its residuals only.
+    - ``cut_gap``: ``min |l_j - l_discarded|`` over kept and discarded values, relative to ``s_1`` or
+      ``max|l|``: the derivative of a vector grows like its inverse. Infinite when nothing is discarded;
+      from Ritz values where the discarded values are not computed, then an estimate from above.
+    - ``selection_gap``: the distance of the last kept from the first discarded value in the order of
+      ``which``, in the same unit. Under ``which="LM"`` it is zero for a pair l, -l at the cut while
+      ``cut_gap`` is not.
+    """
+
+    status: Array
+    converged: Array
+    residual_norms: Array
+    iterations: Array
+    products: Array
+    cut_gap: Array
+    selection_gap: Array
+
+
+class ConvergenceError(RuntimeError):
+    """No convergence within the allowed steps; the message says what was reached and what to change."""

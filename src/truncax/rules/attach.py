@@ -1,0 +1,52 @@
+"""Joins the pure rules to JAX: kept factors go in, the same factors with their derivative come out.
+
+The factors come from any solver and carry no derivative of their own. Each function is the identity on
+them; its tangent is the rule, evaluated at its own output, so that the next order differentiates the
+factors by the same rule.
+"""
+
+from functools import partial
+
+import jax
+from jax import Array
+
+from ..operators.operator import Operator
+from .eigh import invariant_tangent
+from .svd import singular_tangent
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(5,))
+def attach_singular_subspaces(
+    operator: Operator, U: Array, C: Array, V: Array, tol: Array, max_steps: int
+) -> tuple[Array, Array, Array]:
+    """``(U, C, V)`` with the derivative with respect to the operator (``rules.svd``)."""
+    return U, C, V
+
+
+@attach_singular_subspaces.defjvp
+def _singular_jvp(max_steps, primals, tangents):
+    operator, *factors, tol = primals
+    d_operator = tangents[0]
+    U, C, V = attach_singular_subspaces(operator, *factors, tol, max_steps)
+    _, dAV = jax.jvp(lambda a: a.apply(V), (operator,), (d_operator,))
+    _, dAHU = jax.jvp(lambda a: a.apply_adjoint(U), (operator,), (d_operator,))
+    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, tol=tol, max_steps=max_steps)
+    return (U, C, V), tuple(tangent)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def attach_invariant_subspace(
+    operator: Operator, Q: Array, H: Array, tol: Array, which: str, max_steps: int
+) -> tuple[Array, Array]:
+    """``(Q, H)`` with the derivative with respect to the operator (``rules.eigh``)."""
+    return Q, H
+
+
+@attach_invariant_subspace.defjvp
+def _invariant_jvp(which, max_steps, primals, tangents):
+    operator, *factors, tol = primals
+    d_operator = tangents[0]
+    Q, H = attach_invariant_subspace(operator, *factors, tol, which, max_steps)
+    _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
+    tangent = invariant_tangent(operator, Q, H, dAQ, which=which, tol=tol, max_steps=max_steps)
+    return (Q, H), tuple(tangent)

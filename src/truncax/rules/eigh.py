@@ -1,0 +1,78 @@
+"""Tangent of the k kept eigenpairs of a Hermitian operator in their subspace form.
+
+The outputs are ``Q`` (n, k) and ``H = Q^H A Q`` (k, k), with ``H = diag(l)`` at the point. Differentiating
+``A Q = Q H`` with ``dQ = X`` in the complement of the kept vectors, P = I - Q Q^H:
+
+    dH = Q^H dA Q
+    P A X - X H = -P dA Q
+
+Source: after Naumann, arXiv:2511.14651, and Kasim, arXiv:2011.04366.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..complement.solve import solve_self_adjoint
+from ..numerics.products import adjoint, matmul, project_out, times
+from ..numerics.tolerances import negligible
+from ..operators.operator import Operator
+
+
+class InvariantTangent(NamedTuple):
+    """``dQ`` (n, k), ``dH`` (k, k)."""
+
+    dQ: Array
+    dH: Array
+
+
+def definite_sign(values: Array, which: str) -> Array:
+    """The sign that makes ``P (A - l_j) P`` positive definite on the complement, for each kept pair.
+
+    The discarded values lie above the smallest ones (+1), below the largest ones (-1), and between
+    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j).
+    """
+    if which == "SA":
+        return jnp.ones_like(values)
+    if which == "LA":
+        return -jnp.ones_like(values)
+    if which == "LM":
+        return jnp.where(values < 0, 1, -1).astype(values.dtype)
+    raise ValueError(f"which must be 'LM', 'LA' or 'SA', got {which!r}")
+
+
+def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:
+    """The product with ``P A P``, for vectors that P leaves as they are."""
+    return lambda y: project_out(Q, operator.apply(y))
+
+
+def invariant_tangent(
+    operator: Operator, Q: Array, H: Array, dAQ: Array, *, which: str, tol: Array, max_steps: int
+) -> InvariantTangent:
+    """The tangent from ``dAQ = dA Q`` (n, k).
+
+    The operator of the solve is, with D the signs of ``definite_sign`` and ``shift = max|l_j|``,
+
+        x -> P A P x - P x H + Q Q^H x (D shift)
+
+    The last term acts on span(Q) only. The solution has no part there, but without it the operator is
+    singular, conjugate gradients still find the tangent, and the transposed solve is wrong by 60 % and more.
+    Under "LM" a pair with l_j = 0 has no derivative and gets X_j = 0.
+    """
+    PAP = discarded_part(operator, Q)
+    values = lax.stop_gradient(jnp.diagonal(H).real)
+    sign = definite_sign(values, which)
+    largest = jnp.max(jnp.abs(values))
+    shift = jnp.where(largest > 0, largest, 1)
+    # A zero pair of "LM" (or of A = 0) has only zeros beside it: its column is masked.
+    zeros_beside = (largest == 0) | (which == "LM")
+    kept = (~zeros_beside | (jnp.abs(values) > negligible(H.dtype) * largest)).astype(values.dtype)
+
+    def complement(x: Array) -> Array:
+        y = times(project_out(Q, x), kept)
+        return times(PAP(y) - matmul(y, H), kept) + times(x - y, sign * shift)
+
+    X = solve_self_adjoint(complement, -times(project_out(Q, dAQ), kept), sign=sign, tol=tol, max_steps=max_steps)
+    return InvariantTangent(project_out(Q, X), matmul(adjoint(Q), dAQ))

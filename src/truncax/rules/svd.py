@@ -1,0 +1,94 @@
+"""Tangent of the k kept singular triplets in their subspace form.
+
+The outputs are ``U`` (m, k), ``C = U^H A V`` (k, k) and ``V`` (n, k), with ``C = diag(s)`` at the point.
+Differentiating ``A V = U C`` and ``A^H U = V C^H``, and letting ``dU = X`` and ``dV = Y`` stay in the
+complement of the kept vectors (a rotation inside them is a change of basis, which ``C`` takes up):
+
+    dC = U^H dA V
+    X C   - Ap Y   = B  := P_U dA V          Ap = P_U A P_V,  P_U = I - U U^H,  P_V = I - V V^H
+    Y C^H - Ap^H X = Bt := P_V dA^H U
+
+No difference of kept values appears: the form is exact at any degeneracy inside the kept block. ``Ap`` is
+the part of A that was discarded; a rule without it is wrong by s_{k+1} / s_k, to first order.
+
+Source: after Naumann, arXiv:2511.14651; eliminated and scaled here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..complement.solve import solve_self_adjoint
+from ..numerics.products import adjoint, matmul, project_out
+from ..numerics.tolerances import negligible
+from ..operators.operator import Adjoint, Operator
+
+
+class SingularTangent(NamedTuple):
+    """``dU`` (m, k), ``dC`` (k, k), ``dV`` (n, k)."""
+
+    dU: Array
+    dC: Array
+    dV: Array
+
+
+def discarded_part(operator: Operator, U: Array, V: Array) -> tuple[Callable, Callable]:
+    """The products with ``Ap = P_U A P_V``, for vectors that P_V leaves as they are, and with ``Ap^H``.
+
+    ``Ap Ap^H`` has P_V between its two products: with that left out the solve does not converge once
+    s_k / s_1 < 1e-8.
+    """
+
+    def forward(y: Array) -> Array:
+        return project_out(U, operator.apply(y))
+
+    def adjoint_(x: Array) -> Array:
+        return project_out(V, operator.apply_adjoint(project_out(U, x)))
+
+    return forward, adjoint_
+
+
+def masked_inverse(C: Array) -> Array:
+    """``C^-1`` on the triplets with ``s > 32 eps s_1``, zero on the others: ``M (M C M + I - M)^-1 M``."""
+    s = lax.stop_gradient(jnp.abs(jnp.diagonal(C)))
+    kept = jnp.diag(s > negligible(C.dtype) * jnp.max(s)).astype(C.dtype)
+    one = jnp.eye(C.shape[0], dtype=C.dtype)
+    inside = matmul(kept, matmul(C, kept))
+    return matmul(kept, matmul(jnp.linalg.inv(inside + one - kept), kept))
+
+
+def singular_tangent(
+    operator: Operator, U: Array, C: Array, V: Array, dAV: Array, dAHU: Array, *, tol: Array, max_steps: int
+) -> SingularTangent:
+    """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k).
+
+    X and Y come from the eliminated, scaled system on the smaller side, for m <= n
+
+        Xh - Ap Ap^H Xh (C^H C)^-1 = B + Ap Bt C^-H,    X = Xh C^-1,    Y = (Bt + Ap^H X) C^-H
+
+    which is positive definite on the whole space: its eigenvalues are ``1 - s_l^2 / s_j^2`` for the
+    discarded s_l, and 1. For m > n the roles are exchanged. Where s_j = 0, X_j = Y_j = 0.
+    """
+    m, n = operator.shape
+    if m > n:
+        flipped = singular_tangent(Adjoint(operator), V, adjoint(C), U, dAHU, dAV, tol=tol, max_steps=max_steps)
+        return SingularTangent(flipped.dV, adjoint(flipped.dC), flipped.dU)
+    Ap, ApH = discarded_part(operator, U, V)
+    dC = matmul(adjoint(U), dAV)
+    B = project_out(U, dAV)
+    Bt = project_out(V, dAHU)
+    Ci = masked_inverse(C)
+    CiH = adjoint(Ci)
+    G = matmul(Ci, CiH)
+    Xh = solve_self_adjoint(
+        lambda x: x - matmul(Ap(ApH(x)), G),
+        B + Ap(matmul(Bt, CiH)),
+        sign=jnp.ones_like(jnp.diagonal(C).real),
+        tol=tol,
+        max_steps=max_steps,
+    )
+    X = matmul(Xh, Ci)
+    Y = matmul(Bt + ApH(X), CiH)
+    return SingularTangent(X, dC, Y)

@@ -1,0 +1,1 @@
+"""Forward solvers: they find k pairs and are never differentiated."""

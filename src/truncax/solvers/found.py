@@ -1,0 +1,33 @@
+"""What every solver hands over."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+
+class Triplets(NamedTuple):
+    """``U`` (m, k), ``s`` (k,) descending, ``V`` (n, k); the leftover Ritz values; the work done."""
+
+    U: Array
+    s: Array
+    V: Array
+    leftover: Array
+    iterations: Array
+    products: Array
+
+
+class Eigenpairs(NamedTuple):
+    """``values`` (k,) best first, ``Q`` (n, k); the leftover Ritz values, best first; the work done."""
+
+    values: Array
+    Q: Array
+    leftover: Array
+    iterations: Array
+    products: Array
+
+
+def best_first(values: Array, which: str) -> Array:
+    """The indices that bring real ``values`` into the order of ``which``."""
+    key = {"LA": -values, "SA": values, "LM": -jnp.abs(values)}[which]
+    return jnp.argsort(key)

@@ -1,0 +1,111 @@
+"""Matrices of known spectrum, and derivatives from sources that share nothing with the library.
+
+Spectral functions ``f(A) = U_k g(S_k) V_k^H`` have a closed differential in the basis of the full decomposition
+(divided differences); it is exact at any degeneracy for which the function is smooth.
+"""
+
+import numpy as np
+
+# Rounding of a derivative: eps times a constant for the algebra, over the gap that amplifies it.
+EPS = np.finfo(np.float64).eps
+
+
+def tolerance(gap, factor=1e3, eps=EPS):
+    """``factor * eps / gap``: what an exact rule may lose to rounding."""
+    return factor * eps / gap
+
+
+def random(rng, shape, complex_=False):
+    x = rng.normal(size=shape)
+    return x + 1j * rng.normal(size=shape) if complex_ else x
+
+
+def orthonormal(rng, n, k, complex_=False):
+    return np.linalg.qr(random(rng, (n, k), complex_))[0]
+
+
+def matrix(rng, shape, s, complex_=False):
+    """A matrix with the singular values ``s`` and random singular vectors."""
+    m, n = shape
+    u, v = orthonormal(rng, m, len(s), complex_), orthonormal(rng, n, len(s), complex_)
+    return (u * np.asarray(s)) @ v.conj().T
+
+
+def hermitian(rng, values, complex_=False):
+    """A Hermitian matrix with the eigenvalues ``values`` and random eigenvectors."""
+    q = orthonormal(rng, len(values), len(values), complex_)
+    a = (q * np.asarray(values)) @ q.conj().T
+    return (a + a.conj().T) / 2
+
+
+def cut_spectrum(size, k, ratio=0.9):
+    """k separated values from 2 down to 1, then ``ratio`` below the cut, falling slowly to ``ratio / 2``."""
+    kept = np.linspace(2.0, 1.0, k) if k > 1 else np.ones(1)
+    return np.concatenate([kept, ratio * np.linspace(1.0, 0.5, size - k)])
+
+
+def _quotients(s, g, dg, k):
+    """Divided differences (even) and sums (odd) of ``g`` on the kept values and zero on the others."""
+    kept = np.arange(len(s)) < k
+    f = np.where(kept, g(s), 0.0)
+    d, t = s[:, None] - s[None, :], s[:, None] + s[None, :]
+    both = kept[:, None] & kept[None, :]
+    near = both & (np.abs(d) < 1e-7 * s[0])
+    neither = ~kept[:, None] & ~kept[None, :]
+    mean = dg(t / 2)
+    even = np.where(
+        near, mean, np.where(neither, 0, (f[:, None] - f[None, :]) / np.where(near | neither | (d == 0), 1, d))
+    )
+    odd = np.where(t > 0, (f[:, None] + f[None, :]) / np.where(t > 0, t, 1), mean)
+    return even, odd
+
+
+def singular_function_gradient(a, w, k, g, dg):
+    """Gradient, as JAX returns it, of ``Re <w, U_k g(S_k) V_k^H>`` for an odd function g with derivative dg."""
+    m, n = a.shape
+    if m > n:
+        return singular_function_gradient(a.conj().T, w.conj().T, k, g, dg).conj().T
+    u, s, vh = np.linalg.svd(a, full_matrices=True)
+    even, odd = _quotients(s, g, dg, k)
+    e = u.conj().T @ w @ vh.conj().T
+    square, rest = e[:, :m], e[:, m:]
+    sym, anti = (square + square.conj().T) / 2, (square - square.conj().T) / 2
+    ratio = np.where(np.arange(m) < k, np.where(s > 0, g(s) / np.where(s > 0, s, 1), dg(s)), 0)
+    inner = np.concatenate([even * sym + odd * anti, ratio[:, None] * rest], axis=1)
+    return (u @ inner @ vh).conj()
+
+
+def hermitian_function_gradient(a, w, order, g, dg):
+    """Gradient, as JAX returns it, of ``Re <w, Q g(L) Q^H>`` over the first of ``order``: ``(indices, k)``."""
+    values, q = np.linalg.eigh(a)
+    indices, k = order
+    kept = np.zeros(len(values), bool)
+    kept[indices[:k]] = True
+    f = np.where(kept, g(values), 0.0)
+    d = values[:, None] - values[None, :]
+    both, neither = kept[:, None] & kept[None, :], ~kept[:, None] & ~kept[None, :]
+    near = both & (np.abs(d) < 1e-7 * np.max(np.abs(values)))
+    mean = dg((values[:, None] + values[None, :]) / 2)
+    quotient = np.where(
+        near, mean, np.where(neither, 0, (f[:, None] - f[None, :]) / np.where(near | neither | (d == 0), 1, d))
+    )
+    h = (w + w.conj().T) / 2
+    return (q @ (quotient * (q.conj().T @ h @ q)) @ q.conj().T).conj()
+
+
+def best_first(values, which):
+    key = {"LA": -values, "SA": values, "LM": -np.abs(values)}[which]
+    return np.argsort(key, kind="stable")
+
+
+def finite_difference(f, x, d, h=1e-3):
+    """Directional derivative of an array-valued function by 4th-order central differences of step ``h / ||d||``."""
+    size = np.linalg.norm(d, 2)
+    d = d / size
+    return size * (8 * (f(x + h * d) - f(x - h * d)) - (f(x + 2 * h * d) - f(x - 2 * h * d))) / (12 * h)
+
+
+def error(x, reference):
+    """Relative error in the Frobenius norm."""
+    x, reference = np.asarray(x), np.asarray(reference)
+    return float(np.linalg.norm(x - reference) / np.linalg.norm(reference))

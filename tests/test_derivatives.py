@@ -1,0 +1,95 @@
+"""Every derivative mode against the full decomposition, on matrices with s_{k+1} / s_k = 0.9."""
+
+from functools import partial
+
+import checks
+import jax
+import jax.numpy as jnp
+import pytest
+from checks import SHAPES, K, check_adjoint, check_first_order, check_orders, eigh_problem, svd_problem
+from jax.test_util import check_grads
+
+import truncax
+
+COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
+SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
+WHICH = pytest.mark.parametrize("which", ["LM", "LA", "SA"])
+
+
+@COMPLEX
+@SHAPE
+def test_tsvd(shape, complex_):
+    check_orders(checks.tsvd_loss, checks.full_svd_loss, svd_problem(shape, complex_))
+
+
+@COMPLEX
+@SHAPE
+def test_singular_subspaces(shape, complex_):
+    check_orders(checks.approximation_loss, checks.full_approximation_loss, svd_problem(shape, complex_))
+
+
+@COMPLEX
+@WHICH
+def test_teigh(which, complex_):
+    check_orders(checks.teigh_loss(which), checks.full_eigh_loss(which), eigh_problem(which, complex_))
+
+
+@COMPLEX
+@WHICH
+def test_invariant_subspace(which, complex_):
+    check_orders(checks.invariant_loss(which), checks.full_invariant_loss(which), eigh_problem(which, complex_))
+
+
+@COMPLEX
+@SHAPE
+@pytest.mark.parametrize("function", [truncax.tsvd, truncax.singular_subspaces])
+def test_singular_adjointness(function, shape, complex_):
+    check_adjoint(lambda a: function(a, K, solver=truncax.Dense()), svd_problem(shape, complex_)[0])
+
+
+@COMPLEX
+@WHICH
+@pytest.mark.parametrize("function", [truncax.teigh, truncax.invariant_subspace])
+def test_hermitian_adjointness(function, which, complex_):
+    check_adjoint(lambda a: function(a, K, which=which, solver=truncax.Dense()), eigh_problem(which, complex_)[0])
+
+
+@COMPLEX
+def test_check_grads(complex_):
+    a, w, *_ = svd_problem((20, 24), complex_)
+    check_grads(jax.jit(lambda x: checks.tsvd_loss(x, w)), (a,), order=2, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)
+
+
+@COMPLEX
+def test_the_gradient_of_a_hermitian_problem_is_hermitian(complex_):
+    a, w, *_ = eigh_problem("LA", complex_)
+    gradient = jax.grad(checks.teigh_loss("LA"))(a, w)
+    assert jnp.max(jnp.abs(gradient - gradient.conj().T)) <= 1e-14 * jnp.max(jnp.abs(gradient))
+
+
+@COMPLEX
+@SHAPE
+def test_native_solver_first_order(shape, complex_):
+    problem = svd_problem(shape, complex_)
+    check_first_order(partial(checks.tsvd_loss, solver=truncax.GolubKahan()), checks.full_svd_loss, problem)
+
+
+@COMPLEX
+@WHICH
+def test_native_eigensolver_first_order(which, complex_):
+    problem = eigh_problem(which, complex_)
+    check_first_order(
+        partial(checks.teigh_loss(which), solver=truncax.Lanczos()), checks.full_eigh_loss(which), problem
+    )
+
+
+def test_native_solver_all_orders():
+    loss = partial(checks.tsvd_loss, solver=truncax.GolubKahan())
+    check_orders(loss, checks.full_svd_loss, svd_problem((26, 26), True))
+
+
+def test_a_tangent_of_zero_and_an_unused_argument():
+    a, w, *_ = svd_problem((20, 20), False)
+    assert jnp.all(jax.jvp(lambda x: checks.tsvd_loss(x, w), (a,), (jnp.zeros_like(a),))[1] == 0)
+    gradient = jax.grad(lambda w: checks.tsvd_loss(a, w))(w)
+    assert jnp.all(jnp.isfinite(gradient))

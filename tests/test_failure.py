@@ -1,0 +1,134 @@
+"""Nothing unconverged or non-finite is returned in silence, forward or in a derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import hermitian, random
+
+import truncax
+from truncax import ConvergenceError, GolubKahan, Implicit, Lanczos, Status
+
+A = jnp.asarray(random(np.random.default_rng(0), (150, 150)))
+H = jnp.asarray(hermitian(np.random.default_rng(1), np.linspace(-1, 1, 150)))
+PROBLEMS = {
+    truncax.tsvd: (A, GolubKahan(max_restarts=1)),
+    truncax.singular_subspaces: (A, GolubKahan(max_restarts=1)),
+    truncax.teigh: (H, Lanczos(max_restarts=1)),
+    truncax.invariant_subspace: (H, Lanczos(max_restarts=1)),
+}
+FUNCTION = pytest.mark.parametrize("function", PROBLEMS)
+
+
+def total(result):
+    return sum(jnp.sum(x) for x in result)
+
+
+@FUNCTION
+def test_a_failed_forward_solve_raises_in_eager_code(function):
+    a, solver = PROBLEMS[function]
+    message = r"no convergence: the largest relative residual is .* after 1 of 1 restart cycles.*tol is .*max_restarts"
+
+    def loss(a):
+        return total(function(a, 3, solver=solver))
+
+    for call in (
+        lambda: loss(a),
+        lambda: jax.grad(loss)(a),
+        lambda: jax.jvp(loss, (a,), (a,)),
+        lambda: function(a, 3, solver=solver, return_info=True),
+    ):
+        with pytest.raises(ConvergenceError, match=message):
+            call()
+
+
+@FUNCTION
+def test_a_failed_forward_solve_is_nan_where_traced(function):
+    a, solver = PROBLEMS[function]
+
+    def loss(a):
+        return total(function(a, 3, solver=solver))
+
+    result, info = jax.jit(lambda a: function(a, 3, solver=solver, return_info=True))(a)
+    assert all(jnp.all(jnp.isnan(x)) for x in result)
+    assert info.status == Status.NOT_CONVERGED
+    assert not bool(info.converged)
+    assert jnp.all(jnp.isfinite(info.residual_norms))
+    assert jnp.all(jnp.isnan(jax.jit(jax.grad(loss))(a)))
+    assert jnp.isnan(jax.jit(lambda a: jax.jvp(loss, (a,), (a,))[1])(a))
+    assert jnp.all(jnp.isnan(jax.vmap(loss)(a[None])))
+
+
+@FUNCTION
+def test_a_failed_derivative_solve_is_nan(function):
+    """Also under a gradient alone, whose forward results are fine: a select would give zero here."""
+    a, _ = PROBLEMS[function]
+    options = Implicit(max_steps=1)
+    vectors = 1 if function is truncax.teigh else 0
+
+    def loss(a):
+        return jnp.sum(function(a, 3, derivative=options)[vectors])
+
+    assert jnp.isfinite(loss(a))
+    for wrap in (lambda f: f, jax.jit):
+        assert jnp.all(jnp.isnan(wrap(jax.grad(loss))(a)))
+        assert jnp.isnan(wrap(lambda a: jax.jvp(loss, (a,), (a[::-1] + a[::-1].T,))[1])(a))
+
+
+def test_a_failed_derivative_solve_spares_what_needs_no_solve():
+    gradient = jax.grad(lambda a: truncax.tsvd(a, 3, derivative=Implicit(max_steps=1)).S.sum())(A)
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_options_of_the_derivative_have_their_effect():
+    def gradient(**options):
+        return jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 3, derivative=Implicit(**options)).U[:, 0] ** 4))(A)
+
+    exact = gradient(tol=1e-14)
+    loose = float(jnp.linalg.norm(gradient(tol=1e-3) - exact) / jnp.linalg.norm(exact))
+    assert 1e-8 < loose < 1e-1
+    assert jnp.linalg.norm(gradient(max_steps=10_000) - exact) <= 1e-10 * jnp.linalg.norm(exact)
+    traced = jax.jit(lambda tol: gradient(tol=tol))(1e-3)
+    assert jnp.linalg.norm(traced - gradient(tol=1e-3)) <= 1e-6 * jnp.linalg.norm(exact)
+
+
+@FUNCTION
+def test_on_failure(function):
+    a, solver = PROBLEMS[function]
+    result, info = function(a, 3, solver=solver, on_failure="nan", return_info=True)
+    assert all(jnp.all(jnp.isnan(x)) for x in result)
+    assert info.status == Status.NOT_CONVERGED
+    kept, info = function(a, 3, solver=solver, on_failure="keep", return_info=True)
+    assert all(jnp.all(jnp.isfinite(x)) for x in kept)
+    assert info.residual_norms.max() > 1e-6
+    gradient = jax.jit(jax.grad(lambda a: total(function(a, 3, solver=solver, on_failure="keep"))))(a)
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+@FUNCTION
+@pytest.mark.parametrize("native", [True, False])
+def test_non_finite_input_where_traced(function, native):
+    a, solver = PROBLEMS[function]
+    a = a[:20, :20].at[3, 4].set(jnp.nan)
+    solver = type(solver)() if native else truncax.Dense()
+    result, info = jax.jit(lambda a: function(a, 3, solver=solver, return_info=True))(a)
+    assert info.status == Status.NON_FINITE
+    assert all(jnp.all(jnp.isnan(x)) for x in result)
+
+
+def test_a_matrix_that_is_not_hermitian_where_traced():
+    for solver in (Lanczos(), truncax.Dense()):
+        result, info = jax.jit(lambda a, s=solver: truncax.teigh(a, 3, solver=s, return_info=True))(A)
+        assert info.status == Status.NOT_HERMITIAN
+        assert all(jnp.all(jnp.isnan(x)) for x in result)
+
+
+def test_only_the_failed_member_of_a_batch_is_nan():
+    batch = jnp.stack([jnp.diag(jnp.asarray(np.r_[4.0, 2.0, 1.0, np.zeros(147)])), A])
+    solver = GolubKahan(max_restarts=3)
+    result, info = truncax.tsvd(batch, 3, solver=solver, on_failure="nan", return_info=True)
+    np.testing.assert_array_equal(info.status, [Status.CONVERGED, Status.NOT_CONVERGED])
+    assert jnp.all(jnp.isfinite(result.S[0]))
+    assert jnp.all(jnp.isnan(result.S[1]))
+    with pytest.raises(ConvergenceError, match="in 1 of 2 members of the batch"):
+        truncax.tsvd(batch, 3, solver=solver)

@@ -1,0 +1,146 @@
+"""Rules that are wrong in the ways the theory lists; the checks must catch every one.
+
+A rule without the coupling to the discarded space passes any test of the values alone, and any test of
+vectors on a spectrum that falls fast.
+"""
+
+import checks
+import jax
+import pytest
+from checks import check_adjoint, check_first_order, check_orders, eigh_problem, svd_problem
+
+import truncax
+from truncax.numerics import derivative
+from truncax.rules import attach, eigh, svd
+
+
+@pytest.fixture
+def mutate(monkeypatch):
+    def apply(module, name, value):
+        monkeypatch.setattr(module, name, value)
+        jax.clear_caches()
+
+    yield apply
+    jax.clear_caches()
+
+
+def zero_like(x):
+    return 0 * x
+
+
+SVD_CHECKS = {
+    "tsvd": (checks.tsvd_loss, checks.full_svd_loss),
+    "singular_subspaces": (checks.approximation_loss, checks.full_approximation_loss),
+}
+EIGH_CHECKS = {
+    "teigh": (checks.teigh_loss, checks.full_eigh_loss),
+    "invariant_subspace": (checks.invariant_loss, checks.full_invariant_loss),
+}
+COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
+
+
+@COMPLEX
+@pytest.mark.parametrize("shape", checks.SHAPES, ids=str)
+@pytest.mark.parametrize("name", SVD_CHECKS)
+def test_dropping_the_coupling_of_singular_vectors_is_caught(mutate, name, shape, complex_):
+    def uncoupled(operator, U, V):
+        return lambda y: zero_like(U @ (V.conj().T @ y)), lambda x: zero_like(V @ (U.conj().T @ x))
+
+    mutate(svd, "discarded_part", uncoupled)
+    with pytest.raises(AssertionError):
+        check_first_order(*SVD_CHECKS[name], svd_problem(shape, complex_))
+
+
+@COMPLEX
+@pytest.mark.parametrize("which", ["LM", "LA", "SA"])
+@pytest.mark.parametrize("name", EIGH_CHECKS)
+def test_dropping_the_coupling_of_eigenvectors_is_caught(mutate, name, which, complex_):
+    mutate(eigh, "discarded_part", lambda operator, Q: zero_like)
+    loss, reference = EIGH_CHECKS[name]
+    with pytest.raises(AssertionError):
+        check_first_order(loss(which), reference(which), eigh_problem(which, complex_))
+
+
+def test_dropping_the_coupling_is_seen_by_every_order(mutate):
+    def uncoupled(operator, U, V):
+        return lambda y: zero_like(U @ (V.T @ y)), lambda x: zero_like(V @ (U.T @ x))
+
+    mutate(svd, "discarded_part", uncoupled)
+    problem = svd_problem((26, 26), False)
+    got, expected = (checks.derivatives(f)(*problem) for f in (checks.tsvd_loss, checks.full_svd_loss))
+    for name in got:
+        assert checks.error(got[name], expected[name]) > 1e-2, name
+
+
+def test_a_missing_phase_term_is_caught(mutate):
+    def without_phase(s, m, rtol):
+        symmetric = m + m.conj().T
+        even = symmetric * derivative.difference_quotients(s, rtol).astype(m.dtype)
+        return even / 2, even / 2
+
+    mutate(derivative, "singular_rotations", without_phase)
+    with pytest.raises(AssertionError):
+        check_first_order(checks.tsvd_loss, checks.full_svd_loss, svd_problem((26, 26), True))
+
+
+def test_a_rule_with_a_diagonal_core_is_caught_at_second_order(mutate):
+    """``C`` must stay a matrix in the rule, although its value is diagonal."""
+    import jax.numpy as jnp
+
+    right = svd.singular_tangent
+
+    def diagonal(operator, U, C, V, dAV, dAHU, **options):
+        return right(operator, U, jnp.diag(jnp.diagonal(C)), V, dAV, dAHU, **options)
+
+    mutate(attach, "singular_tangent", diagonal)
+    with pytest.raises(AssertionError, match=r"hvp|third"):
+        check_orders(checks.approximation_loss, checks.full_approximation_loss, svd_problem((26, 26), False))
+
+
+def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
+    """Without the shift, and with the right-hand side left as it is, the transposed solve is wrong."""
+    from truncax.numerics.products import adjoint, matmul
+
+    def singular(operator, Q, H, dAQ, *, which, tol, max_steps):
+        sign = eigh.definite_sign(jax.numpy.diagonal(H).real, which)
+        X = eigh.solve_self_adjoint(
+            lambda x: operator.apply(x) - matmul(x, H),
+            -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ))),
+            sign=sign,
+            tol=tol,
+            max_steps=max_steps,
+        )
+        return eigh.InvariantTangent(X, matmul(adjoint(Q), dAQ))
+
+    mutate(attach, "invariant_tangent", singular)
+    with pytest.raises(AssertionError):
+        check_first_order(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
+
+
+def test_a_tangent_that_is_not_symmetrised_is_caught(mutate):
+    from truncax.operators.dense import DenseOperator, HermitianDenseOperator
+
+    mutate(HermitianDenseOperator, "apply", DenseOperator.apply)
+    a, w, *_ = eigh_problem("LA", False)
+    gradient = jax.jit(jax.grad(lambda x: checks.pair_loss(*truncax.teigh(x, checks.K, which="LA"), w)))(a)
+    assert abs(gradient - gradient.T).max() > 1e-2
+    with pytest.raises(AssertionError):
+        check_first_order(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
+
+
+def test_a_complex_solve_that_forgets_the_pair_is_caught(mutate):
+    """``symmetric=True`` on complex vectors: the tangent is right, the gradient is not."""
+    from truncax.complement.cg import block_cg
+    from truncax.numerics.products import times
+
+    def complex_symmetric(matvec, b, *, sign, tol, max_steps):
+        def solve(mv, rhs):
+            return block_cg(lambda x: times(mv(x), sign), times(rhs, sign), tol=tol, max_steps=max_steps).x
+
+        return jax.lax.custom_linear_solve(matvec, b, solve, symmetric=True)
+
+    mutate(svd, "solve_self_adjoint", complex_symmetric)
+    with pytest.raises(AssertionError):
+        check_adjoint(
+            lambda a: truncax.singular_subspaces(a, checks.K, solver=truncax.Dense()), svd_problem((26, 26), True)[0]
+        )

@@ -1,0 +1,120 @@
+"""Hypothesis: shape, dtype, rank and a spectrum with a prescribed gap, against full decompositions and differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from references import (
+    EPS,
+    best_first,
+    error,
+    finite_difference,
+    hermitian,
+    hermitian_function_gradient,
+    matrix,
+    random,
+    singular_function_gradient,
+)
+
+import truncax
+
+# Few shapes: every shape compiles anew.
+SHAPES = [(12, 17), (14, 14), (17, 12)]
+RANKS = [1, 3, 12]
+KINDS = ["uniform", "geometric", "accumulating", "pair"]
+
+
+@st.composite
+def spectra(draw, size, k):
+    """k kept values, the cut at a relative gap between 0.02 and 0.5, the rest below; exact pairs among the kept."""
+    gap = draw(st.sampled_from([0.5, 0.1, 0.02]))
+    kind = draw(st.sampled_from(KINDS))
+    kept = np.linspace(2, 1, k) if k > 1 else np.ones(1)
+    if kind == "pair" and k > 2:
+        kept[1] = kept[2]
+    x = np.linspace(0, 1, size - k)
+    rest = {"uniform": 1 - 0.8 * x, "geometric": 0.7 ** (8 * x), "accumulating": 1 - 0.3 * x**3, "pair": 1 - x}[kind]
+    return np.concatenate([kept, (1 - gap) * rest]), gap if size > k else 1.0
+
+
+@st.composite
+def problems(draw, square=False):
+    shape = (14, 14) if square else draw(st.sampled_from(SHAPES))
+    k = draw(st.sampled_from(RANKS))
+    complex_ = draw(st.booleans())
+    s, gap = draw(spectra(min(shape), k))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return rng, shape, k, complex_, s, gap
+
+
+def adjoint(x):
+    return jnp.conj(x.T)
+
+
+def mm(a, b):
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.jit
+def _low_rank_weight(U, C, Vh, w):
+    return jnp.sum((jnp.conj(w) * mm(U, mm(C, Vh))).real)
+
+
+def low_rank_loss(k, solver):
+    return jax.jit(lambda a, w: _low_rank_weight(*truncax.singular_subspaces(a, k, solver=solver), w))
+
+
+def exponential_loss(k, which):
+    def loss(a, w):
+        Q, H = truncax.invariant_subspace(a, k, which=which)
+        return jnp.sum((jnp.conj(w) * mm(Q, mm(jax.scipy.linalg.expm(H), adjoint(Q)))).real)
+
+    return jax.jit(loss)
+
+
+LOW_RANK = {k: jax.jit(jax.grad(low_rank_loss(k, truncax.GolubKahan()))) for k in RANKS}
+EXPONENTIAL = {(k, w): jax.jit(jax.grad(exponential_loss(k, w))) for k in RANKS for w in ("LM", "LA", "SA")}
+
+
+@given(problems())
+def test_gradient_of_the_low_rank_approximation(problem):
+    rng, shape, k, complex_, s, gap = problem
+    a, w = matrix(rng, shape, s, complex_), random(rng, shape, complex_)
+    gradient = LOW_RANK[k](a, w)
+    expected = singular_function_gradient(a, w, k, lambda s: s, np.ones_like)
+    assert error(gradient, expected) <= 1e4 * EPS / gap
+
+
+@given(problems(square=True), st.sampled_from(["LM", "LA", "SA"]))
+def test_gradient_of_the_exponential_on_the_kept_subspace(problem, which):
+    rng, shape, k, complex_, s, gap = problem
+    values = -s if which == "SA" else s
+    a, w = hermitian(rng, values, complex_), random(rng, shape, complex_)
+    expected = hermitian_function_gradient(a, w, (best_first(np.linalg.eigvalsh(a), which), k), np.exp, np.exp)
+    assert error(EXPONENTIAL[k, which](a, w), expected) <= 1e4 * EPS / gap
+
+
+@given(problems())
+def test_forward_values_vectors_and_differences(problem):
+    rng, shape, k, complex_, s, gap = problem
+    a, d = matrix(rng, shape, s, complex_), random(rng, shape, complex_)
+
+    def projector(a):
+        U = truncax.tsvd(a, k, solver=truncax.Dense()).U
+        return mm(U, adjoint(U))
+
+    def differenced(x):
+        return np.asarray(projector(x))
+
+    (U, S, Vh), info = truncax.tsvd(a, k, solver=truncax.GolubKahan(), return_info=True)
+    np.testing.assert_allclose(S, s[:k], atol=50 * EPS)
+    assert info.residual_norms.max() <= 100 * EPS
+    np.testing.assert_allclose(mm(adjoint(U), U), np.eye(k), atol=20 * EPS)
+    np.testing.assert_allclose(mm(Vh, adjoint(Vh)), np.eye(k), atol=20 * EPS)
+    if min(shape) > k:
+        np.testing.assert_allclose(info.cut_gap, gap / s[0], rtol=1e-6)
+    else:
+        return
+    tangent = jax.jvp(projector, (jnp.asarray(a),), (jnp.asarray(d),))[1]
+    assert error(tangent, finite_difference(differenced, a, d, h=gap * 1e-3)) <= 1e-8

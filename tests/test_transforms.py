@@ -1,0 +1,148 @@
+"""Inside real programs: jit, vmap, scan, cond, checkpoint, Jacobians, debugging switches, no recompilation."""
+
+import logging
+
+import checks
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import cut_spectrum, error, hermitian, matrix, random
+
+import truncax
+
+SOLVERS = pytest.mark.parametrize("solver", [truncax.GolubKahan(), truncax.Dense()], ids=["native", "dense"])
+
+
+def problem(seed=0, n=24, complex_=False):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(matrix(rng, (n, n), cut_spectrum(n, checks.K), complex_)), jnp.asarray(
+        random(rng, (n, n), complex_)
+    )
+
+
+def loss(a, w, solver):
+    return checks.triplet_loss(*truncax.tsvd(a, checks.K, solver=solver), w)
+
+
+@SOLVERS
+def test_jit_and_vmap_equal_the_plain_result(solver):
+    pairs = [problem(seed, complex_=True) for seed in range(3)]
+    a, w = (jnp.stack(x) for x in zip(*pairs, strict=True))
+    gradient = jax.grad(loss)
+    plain = jnp.stack([gradient(x, y, solver) for x, y in zip(a, w, strict=True)])
+    for wrap in (lambda f: jax.vmap(f), lambda f: jax.jit(jax.vmap(f)), lambda f: jax.vmap(jax.jit(f))):
+        assert error(wrap(lambda x, y: gradient(x, y, solver))(a, w), plain) <= 1e-11
+    batched = jax.jit(jax.grad(lambda a: jnp.sum(jax.vmap(lambda x, y: loss(x, y, solver))(a, w))))(a)
+    assert error(batched, plain) <= 1e-11
+
+    def by_leading_axes(a):
+        return jnp.sum(jax.vmap(checks.triplet_loss)(*truncax.tsvd(a, checks.K, solver=solver), w))
+
+    assert error(jax.jit(jax.grad(by_leading_axes))(a), plain) <= 1e-11
+
+
+def test_hessian_vector_products_under_vmap():
+    a, w = problem()
+    directions = jnp.stack([problem(seed)[1] for seed in (1, 2)])
+
+    def product(d):
+        return jax.jvp(jax.grad(lambda x: loss(x, w, truncax.Dense())), (a,), (d,))[1]
+
+    assert error(jax.jit(jax.vmap(product))(directions), jnp.stack([product(d) for d in directions])) <= 1e-10
+
+
+@SOLVERS
+def test_scan_cond_checkpoint(solver):
+    a, w = problem()
+    gradient = jax.grad(loss)(a, w, solver)
+
+    def scanned(a):
+        return jax.lax.scan(lambda c, t: (c + t * loss(a, w, solver), None), 0.0, jnp.asarray([1.0, 2.0]))[0]
+
+    def branched(a):
+        return jax.lax.cond(jnp.sum(a) > -jnp.inf, lambda a: loss(a, w, solver), lambda a: jnp.sum(a), a)
+
+    assert error(jax.jit(jax.grad(scanned))(a), 3 * gradient) <= 1e-11
+    assert error(jax.grad(branched)(a), gradient) <= 1e-11
+    assert error(jax.grad(jax.checkpoint(lambda a: loss(a, w, solver)))(a), gradient) <= 1e-11
+
+
+def test_jacobians_of_both_modes_agree():
+    rng = np.random.default_rng(3)
+    a = jnp.asarray(matrix(rng, (8, 7), cut_spectrum(7, 3)))
+
+    def f(a):
+        U, S, Vh = truncax.tsvd(a, 3)
+        return checks.mm(U * S[None, :], Vh)[:2]
+
+    assert error(jax.jacfwd(f)(a), jax.jacrev(f)(a)) <= 1e-12
+    h = jnp.asarray(hermitian(rng, cut_spectrum(8, 3)))
+
+    def g(a):
+        return truncax.teigh(a + a.T, 3, which="LA").eigenvalues
+
+    assert error(jax.jacfwd(g)(h), jax.jacrev(g)(h)) <= 1e-12
+
+
+def test_a_custom_rule_around_us():
+    a, w = problem()
+
+    @jax.custom_vjp
+    def f(a):
+        return loss(a, w, truncax.Dense())
+
+    f.defvjp(lambda a: (f(a), a), lambda a, ct: (ct * jax.grad(lambda a: loss(a, w, truncax.Dense()))(a),))
+    assert error(jax.grad(f)(a), jax.grad(lambda a: loss(a, w, truncax.Dense()))(a)) <= 1e-13
+
+
+@SOLVERS
+def test_debugging_switches(solver):
+    a, w = problem(5, n=23)
+    with jax.debug_nans(True), jax.check_tracer_leaks(True):
+        gradient = jax.grad(loss)(a, w, solver)
+        compiled = jax.jit(jax.grad(lambda a: loss(a, w, solver)))(a)
+        zero = jax.grad(lambda a: truncax.tsvd(a, 3, solver=solver).S.sum())(jnp.zeros((9, 9)))
+    assert error(compiled, gradient) <= 1e-11
+    assert jnp.all(jnp.isfinite(zero))
+
+
+def test_eager_calls_with_new_values_do_not_recompile(caplog):
+    a, w = problem(6, n=70)
+    function = jax.grad(lambda a: checks.triplet_loss(*truncax.tsvd(a, checks.K, tol=1e-10), w))
+    function(a)
+    values = [a + 1e-3 * i for i in range(1, 4)]
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        for x in values:
+            function(x)
+            truncax.teigh(x + x.T, 2, solver=truncax.Lanczos(), tol=1e-9)
+    compiled = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling")]
+    ours = [m for m in compiled if "singular" in m or "hermitian" in m or "while" in m]
+    assert len(ours) <= 1, ours
+
+
+def test_float32_cotangents_of_any_size():
+    """A gradient of 1e-20 times the loss, divided by 1e-20, is the gradient."""
+    rng = np.random.default_rng(7)
+    a = jnp.asarray(matrix(rng, (40, 30), cut_spectrum(30, checks.K)).astype(np.float32))
+    w = jnp.asarray(random(rng, (40, 30)).astype(np.float32))
+
+    def f(a, scale):
+        U, C, Vh = truncax.singular_subspaces(a, checks.K)
+        return scale * jnp.sum(w * checks.mm(U, C, Vh))
+
+    one, tiny = jax.grad(f)(a, jnp.float32(1)), jax.grad(f)(a, jnp.float32(1e-20))
+    assert error(tiny / 1e-20, one) <= 1e-5
+    double = jax.grad(lambda a: jnp.sum(w.astype(float) * checks.mm(*truncax.singular_subspaces(a, checks.K))))
+    assert error(one, double(a.astype(float))) <= 1e-4
+
+
+def test_an_optimisation_loop_under_jit():
+    """A nuclear-norm descent step, compiled once, inside ``fori_loop``."""
+    a, _ = problem(8)
+
+    def value(a):
+        return jnp.sum(truncax.tsvd(a, 4).S)
+
+    descended = jax.jit(lambda a: jax.lax.fori_loop(0, 5, lambda i, x: x - 0.01 * jax.grad(value)(x), a))(a)
+    np.testing.assert_allclose(value(descended), value(a) - 5 * 0.01 * 4, rtol=1e-10)
