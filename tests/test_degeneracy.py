@@ -197,9 +197,10 @@ def test_kept_zero_values_are_finite(solver):
     np.testing.assert_allclose(result.S, [2, 1, 0, 0, 0], atol=1e-14)
     np.testing.assert_allclose(result.U.T @ result.U, np.eye(5), atol=1e-14)
     np.testing.assert_allclose(result.Vh @ result.Vh.T, np.eye(5), atol=1e-14)
-    for part in ("U", "S", "Vh"):
-        gradient = jax.grad(lambda a, part=part: jnp.sum(getattr(truncax.tsvd(a, 5, solver=solver), part)))(a)
-        assert jnp.all(jnp.isfinite(gradient)), part
+    _, pull = jax.vjp(lambda a: truncax.tsvd(a, 5, solver=solver), a)
+    for i in range(3):
+        (gradient,) = pull(type(result)(*(jnp.full_like(x, float(i == j)) for j, x in enumerate(result))))
+        assert jnp.all(jnp.isfinite(gradient)), i
     values_only = jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 2, solver=solver).S))(a)
     assert error(values_only, np.linalg.svd(a)[0][:, :2] @ np.linalg.svd(a)[2][:2]) <= 1e-11
 
@@ -216,8 +217,9 @@ def test_the_zero_matrix(function, native):
     assert bool(info.converged)
     assert info.cut_gap == 0
     assert all(jnp.all(jnp.isfinite(x)) for x in result)
+    _, pull = jax.vjp(lambda a: function(a, 3, solver=solver), a)
     for i in range(len(result)):
-        gradient = jax.grad(lambda a, i=i: jnp.sum(function(a, 3, solver=solver)[i]))(a)
+        (gradient,) = pull(type(result)(*(jnp.full_like(x, float(i == j)) for j, x in enumerate(result))))
         assert jnp.all(jnp.isfinite(gradient))
 
 
@@ -236,6 +238,41 @@ def test_a_tie_at_the_cut_is_loud_for_vectors_and_silent_for_values():
     assert abs(np.linalg.norm(sums) - np.sqrt(2)) <= 1e-12
     projector = jax.grad(lambda a: inner(w, (lambda U: mm(U, U.T))(truncax.tsvd(a, 2).U)))(a)
     assert np.isnan(np.asarray(projector)).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_exact_tie_at_the_cut_is_never_a_finite_number(seed, dtype):
+    rng = np.random.default_rng(seed)
+    a = matrix(rng, (40, 40), np.r_[2.0, 1.0, 1.0, np.linspace(0.8, 0.1, 37)]).astype(dtype)
+    w = random(rng, (40, 40)).astype(dtype)
+    gradient = jax.grad(lambda a: inner(w, (lambda U: mm(U, U.T))(truncax.tsvd(a, 2).U)))(jnp.asarray(a))
+    assert np.isnan(np.asarray(gradient)).all()
+
+
+@pytest.mark.parametrize("solver", [truncax.Lanczos(), truncax.Dense()], ids=["native", "dense"])
+@pytest.mark.parametrize("zeros", [1, 2])
+def test_a_null_space_is_a_subspace_like_any_other(zeros, solver):
+    """The lowest pairs of a Laplacian or of a positive semidefinite matrix: values of zero, a gap of one."""
+    rng = np.random.default_rng(13)
+    values = np.r_[np.zeros(zeros), np.linspace(1, 2, 20 - zeros)]
+    a = np.diag(values) if zeros == 1 else hermitian(rng, values)
+    w, d = random(rng, (20, 20)), hermitian(rng, rng.normal(size=20))
+
+    def projector(a):
+        Q = truncax.teigh(a, zeros, which="SA", solver=solver).eigenvectors
+        return inner(w, mm(Q, Q.T))
+
+    def lowest(a):
+        return jnp.sum(truncax.teigh(a, zeros, which="SA", solver=solver).eigenvalues)
+
+    expected = hermitian_function_gradient(a, w, (np.arange(20), zeros), one, np.zeros_like)
+    a = jnp.asarray(a)
+    assert error(jax.grad(projector)(a), expected) <= 1e-11
+    if zeros == 1:
+        second = jax.jvp(jax.grad(lowest), (a,), (d,))[1]
+        exact = -2 * np.sum(d[0, 1:] ** 2 / (values[1:] - values[0]))
+        np.testing.assert_allclose(np.sum(np.asarray(second) * d), exact, rtol=1e-11)
 
 
 def test_degeneracy_rtol_moves_the_threshold():

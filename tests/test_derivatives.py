@@ -6,7 +6,7 @@ import checks
 import jax
 import jax.numpy as jnp
 import pytest
-from checks import SHAPES, K, check_adjoint, check_first_order, check_orders, eigh_problem, svd_problem
+from checks import SHAPES, K, check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
 from jax.test_util import check_grads
 
 import truncax
@@ -69,18 +69,16 @@ def test_the_gradient_of_a_hermitian_problem_is_hermitian(complex_):
 
 @COMPLEX
 @SHAPE
-def test_native_solver_first_order(shape, complex_):
+def test_native_solver(shape, complex_):
     problem = svd_problem(shape, complex_)
-    check_first_order(partial(checks.tsvd_loss, solver=truncax.GolubKahan()), checks.full_svd_loss, problem)
+    check_gradient(partial(checks.tsvd_loss, solver=truncax.GolubKahan()), checks.full_svd_loss, problem)
 
 
 @COMPLEX
 @WHICH
-def test_native_eigensolver_first_order(which, complex_):
+def test_native_eigensolver(which, complex_):
     problem = eigh_problem(which, complex_)
-    check_first_order(
-        partial(checks.teigh_loss(which), solver=truncax.Lanczos()), checks.full_eigh_loss(which), problem
-    )
+    check_gradient(partial(checks.teigh_loss(which), solver=truncax.Lanczos()), checks.full_eigh_loss(which), problem)
 
 
 def test_native_solver_all_orders():

@@ -7,7 +7,7 @@ vectors on a spectrum that falls fast.
 import checks
 import jax
 import pytest
-from checks import check_adjoint, check_first_order, check_orders, eigh_problem, svd_problem
+from checks import check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
 
 import truncax
 from truncax.numerics import derivative
@@ -48,7 +48,7 @@ def test_dropping_the_coupling_of_singular_vectors_is_caught(mutate, name, shape
 
     mutate(svd, "discarded_part", uncoupled)
     with pytest.raises(AssertionError):
-        check_first_order(*SVD_CHECKS[name], svd_problem(shape, complex_))
+        check_gradient(*SVD_CHECKS[name], svd_problem(shape, complex_))
 
 
 @COMPLEX
@@ -58,7 +58,7 @@ def test_dropping_the_coupling_of_eigenvectors_is_caught(mutate, name, which, co
     mutate(eigh, "discarded_part", lambda operator, Q: zero_like)
     loss, reference = EIGH_CHECKS[name]
     with pytest.raises(AssertionError):
-        check_first_order(loss(which), reference(which), eigh_problem(which, complex_))
+        check_gradient(loss(which), reference(which), eigh_problem(which, complex_))
 
 
 def test_dropping_the_coupling_is_seen_by_every_order(mutate):
@@ -80,7 +80,7 @@ def test_a_missing_phase_term_is_caught(mutate):
 
     mutate(derivative, "singular_rotations", without_phase)
     with pytest.raises(AssertionError):
-        check_first_order(checks.tsvd_loss, checks.full_svd_loss, svd_problem((26, 26), True))
+        check_gradient(checks.tsvd_loss, checks.full_svd_loss, svd_problem((26, 26), True))
 
 
 def test_a_rule_with_a_diagonal_core_is_caught_at_second_order(mutate):
@@ -114,7 +114,7 @@ def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
 
     mutate(attach, "invariant_tangent", singular)
     with pytest.raises(AssertionError):
-        check_first_order(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
+        check_gradient(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
 
 
 def test_a_tangent_that_is_not_symmetrised_is_caught(mutate):
@@ -125,7 +125,7 @@ def test_a_tangent_that_is_not_symmetrised_is_caught(mutate):
     gradient = jax.jit(jax.grad(lambda x: checks.pair_loss(*truncax.teigh(x, checks.K, which="LA"), w)))(a)
     assert abs(gradient - gradient.T).max() > 1e-2
     with pytest.raises(AssertionError):
-        check_first_order(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
+        check_gradient(checks.teigh_loss("LA"), checks.full_eigh_loss("LA"), eigh_problem("LA", False))
 
 
 def test_a_complex_solve_that_forgets_the_pair_is_caught(mutate):

@@ -76,6 +76,24 @@ def test_golub_kahan_misses_no_member_of_a_multiplet(name, seed):
     assert info.residual_norms.max() <= 1e-13
 
 
+@pytest.mark.parametrize(("copies", "k"), [(2, 2), (3, 3)])
+def test_a_multiplet_with_a_small_gap_behind_it(copies, k):
+    """Disconnected path graphs: a missed copy of the top value hides behind a relative gap of 2e-4."""
+    n = 100
+    path = np.diag(np.r_[1.0, 2 * np.ones(n - 2), 1.0]) - np.eye(n, k=1) - np.eye(n, k=-1)
+    laplacian = np.kron(np.eye(copies), path)
+
+    @jax.jit
+    def values(a, key):
+        result, info = truncax.teigh(a, k, which="SA", solver=Lanczos(), key=key, return_info=True)
+        return result.eigenvalues, info
+
+    for seed in range(8):
+        found, info = values(laplacian, jax.random.key(seed))
+        np.testing.assert_allclose(found, np.linalg.eigvalsh(laplacian)[:k], atol=1e-12)
+        np.testing.assert_allclose(info.cut_gap, np.diff(np.linalg.eigvalsh(path)[:2])[0] / 4, rtol=0.05)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)], ids=str)
 @pytest.mark.parametrize("solver", [None, GolubKahan(), truncax.Dense()], ids=["default", "native", "dense"])
@@ -133,7 +151,7 @@ def test_the_first_values_do_not_depend_on_k(k):
 
 @pytest.mark.parametrize(
     ("dtype", "scales"),
-    [("float64", [1e-150, 1e150, 1e-300]), ("float32", [1e-15, 1e15, 1e-30]), ("complex128", [1e-150])],
+    [("float64", [1e-150, 1e150, 1e-300, 1e305]), ("float32", [1e-15, 1e15, 1e-30]), ("complex128", [1e-150])],
 )
 @pytest.mark.parametrize("solver", [GolubKahan(), truncax.Dense()], ids=["native", "dense"])
 def test_scale(dtype, scales, solver):
@@ -150,8 +168,10 @@ def test_scale(dtype, scales, solver):
     for scale in scales:
         scaled = (a * scale).astype(dtype)
         result, info = truncax.tsvd(scaled, 4, solver=solver, return_info=True)
-        assert info.residual_norms.max() <= 40 * eps
+        assert info.residual_norms.max() <= max(eps ** (5 / 6), 64 * eps)
         np.testing.assert_allclose(np.asarray(result.S, np.float64) / scale, S, rtol=40 * eps)
+        if scale > 1e300:  # the gradient itself, about 1 / scale, is at the end of the exponent range
+            continue
         ratio = np.asarray(jax.grad(loss)(scaled)).astype(np.complex128) * scale
         gradient = np.asarray(gradient)
         assert np.linalg.norm(ratio - gradient) <= 2e4 * eps * np.linalg.norm(gradient)

@@ -43,7 +43,8 @@ def tsvd(
         solver: ``GolubKahan(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above
             an eighth of min(m, n), else ``GolubKahan()``.
         derivative: ``Implicit(...)``, the options of the derivative's linear solve.
-        v0: a right start vector (n,) or (..., n) of the iterative solver; its derivative is zero.
+        v0: a right start vector (n,) or (..., n) of the iterative solver; its derivative is zero. One that is zero
+            or not finite counts as none.
         key: PRNG key of the start vector and of the verification; by default a fixed one. The same input gives
             the same bits.
         tol: the largest allowed ``||a v - s u||`` and ``||a^H u - s v||``, relative to ``s_1``. By default
@@ -74,7 +75,8 @@ def tsvd(
         - single triplets of a multiplet (equal kept values): differences below ``degeneracy_rtol`` count as
           zero. That is exact for first derivatives of ``U U^H``, ``U Vh``, ``sum f(S)``, and wrong for
           ``U f(S) Vh`` and for second derivatives: use ``singular_subspaces``.
-        - vectors when ``s_k = s_{k+1}``: NaN. Losses of ``S`` alone stay finite; for the sum it is a subgradient.
+        - vectors when ``s_k = s_{k+1}`` (relative gap below about 1e-14 in float64, 1e-5 in float32): NaN. Losses
+          of ``S`` alone stay finite; for the sum it is a subgradient.
         - vectors of zero singular values: their derivative is taken as zero.
 
     A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.
@@ -137,8 +139,8 @@ def singular_subspaces(
         X C - Ap Y = P_U da V,   Y C^H - Ap^H X = P_V da^H U,   Ap = P_U a P_V
 
     No difference of kept values appears. Undefined: losses that depend on the basis inside the subspaces (their
-    value is as arbitrary as the basis), anything but ``trace`` of ``C`` when ``s_k = s_{k+1}`` (NaN for vectors),
-    and the vectors of zero singular values (taken as zero).
+    value is as arbitrary as the basis), the subspaces when ``s_k = s_{k+1}`` (NaN; losses of ``C`` alone stay
+    finite), and those of zero singular values, whose derivative is taken as zero.
 
     Example:
         >>> import jax, jax.numpy as jnp, truncax
@@ -187,7 +189,8 @@ def teigh(
         solver: ``Lanczos(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above an
             eighth of n, else ``Lanczos()``.
         derivative: ``Implicit(...)``, the options of the derivative's linear solve.
-        v0: a start vector (n,) or (..., n) of the iterative solver; its derivative is zero.
+        v0: a start vector (n,) or (..., n) of the iterative solver; its derivative is zero. One that is zero or not
+            finite counts as none.
         key: PRNG key of the start vector and of the checks; by default a fixed one.
         tol: the largest allowed ``||a x - l x||``, relative to the largest magnitude of an eigenvalue seen.
             By default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside
@@ -201,7 +204,8 @@ def teigh(
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also a matrix that is not finite or not Hermitian, where values
-            are concrete (where they are traced the result is NaN and the status says so).
+            are concrete (where they are traced the result is NaN and the status says so). ``y^H a x`` is compared
+            with ``(x^H a y)^*`` for random x and y, up to rounding.
         NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"`` and ``"BE"``).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``. The tangent of ``a`` is symmetrised,

@@ -72,7 +72,8 @@ class Krylov:
 class GolubKahan(Krylov):
     """Thick-restart Golub-Kahan-Lanczos bidiagonalisation, for ``tsvd`` and ``singular_subspaces``.
 
-    - ``ncv``: the number of basis vectors on each side, at least k + 2; default ``max(2 k, k + 20)``.
+    - ``ncv``: the number of basis vectors on each side, at least k + 2; default ``max(2 k, k + 20)``; never
+      more than the smaller side.
     - ``block_size``: only 1 (single vectors) for now.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
 
@@ -85,7 +86,8 @@ class GolubKahan(Krylov):
 class Lanczos(Krylov):
     """Thick-restart Lanczos, for ``teigh`` and ``invariant_subspace``.
 
-    - ``ncv``: the number of basis vectors, at least k + 2; default ``max(2 k, k + 20)``.
+    - ``ncv``: the number of basis vectors, at least k + 2; default ``max(2 k, k + 20)``; never
+      more than the smaller side.
     - ``block_size``: only 1 (single vectors) for now.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
 
@@ -102,7 +104,7 @@ class Implicit:
       float32. May be traced.
     - ``max_steps``: conjugate gradient steps before it gives up and the derivative is NaN; default ten times
       the smaller side of the matrix.
-    - ``degeneracy_rtol``: kept values that differ by less than this times the largest are treated as equal
+    - ``degeneracy_rtol``: kept values that differ by less than this times the largest seen count as equal
       in the derivative of single vectors (``tsvd``, ``teigh``); default ``eps^(3/4)``. The subspace functions
       need no such threshold. May be traced.
     - ``mode``: ``"all"``, one rule for forward and reverse mode and every order.

@@ -20,6 +20,7 @@ from .options import Dense, GolubKahan, Implicit, Lanczos
 from .results import SolveInfo
 from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
+from .solvers.found import largest_magnitude
 from .solvers.select import solve_eigh, solve_svd
 
 
@@ -46,7 +47,7 @@ def singular(
         options = _derivative_options(derivative, operator)
         U, C, V = attach_singular_subspaces(operator, found.U, C, found.V, options["tol"], options["max_steps"])
         if vectors:
-            u, s, v = diagonal_svd(C, options["rtol"])
+            u, s, v = diagonal_svd(C, options["rtol"] * found.s[0])
             U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
         else:
             middle = times(C, operator.scale)
@@ -79,9 +80,10 @@ def hermitian(
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _derivative_options(derivative, operator)
-        Q, H = attach_invariant_subspace(operator, found.Q, H, options["tol"], which, options["max_steps"])
+        size = largest_magnitude(found)
+        Q, H = attach_invariant_subspace(operator, found.Q, H, size, options["tol"], which, options["max_steps"])
         if vectors:
-            values, u = diagonal_eigh(H, options["rtol"])
+            values, u = diagonal_eigh(H, options["rtol"] * size)
             Q, middle = matmul(Q, u), times(values, operator.scale)
         else:
             middle = times(H, operator.scale)
@@ -93,7 +95,9 @@ def hermitian(
 def _scaled(operator: Operator) -> tuple[Scaled, Array]:
     """The operator over the power of two next to its size, and whether its entries are finite."""
     magnitude = frozen(operator).magnitude()
-    return Scaled(operator, power_of_two(magnitude)), jnp.isfinite(magnitude)
+    scale = power_of_two(magnitude)
+    before = power_of_two(jnp.sqrt(scale))
+    return Scaled(operator, before, scale / before), jnp.isfinite(magnitude)
 
 
 def _key(key: Array | None) -> Array:

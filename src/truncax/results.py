@@ -71,7 +71,7 @@ class SolveInfo(NamedTuple):
       dense decomposition counts its residuals only.
     - ``cut_gap``: ``min |l_j - l_discarded|`` over kept and discarded values, relative to ``s_1`` or
       ``max|l|``: the derivative of a vector grows like its inverse. Infinite when nothing is discarded;
-      from Ritz values where the discarded values are not computed, then an estimate from above.
+      from Ritz values, known to a tenth of the gap, where the discarded values are not computed.
     - ``selection_gap``: the distance of the last kept from the first discarded value in the order of
       ``which``, in the same unit. Under ``which="LM"`` it is zero for a pair l, -l at the cut while
       ``cut_gap`` is not.

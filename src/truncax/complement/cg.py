@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.products import column_norms, row_inner, times
-from ..numerics.tolerances import epsilon, negligible
+from ..numerics.tolerances import negligible, singular_curvature
 
 
 class BlockSolution(NamedTuple):
@@ -37,15 +37,16 @@ def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
     ``matvec`` acts on each column by a Hermitian positive definite matrix of that column's own. The
     columns of ``b`` are normalised (a cotangent of 1e-20 must not underflow in float32); a column that
     has reached ``tol`` is frozen; one that is below ``32 eps`` of the largest is rounding error and gets
-    zero. A column whose operator is singular to working precision (curvature below ``4 eps`` of the
-    largest one seen) stops as not converged.
+    zero. A column whose operator is singular to working precision (curvature below ``128 eps`` of
+    the largest one seen) stops as not converged.
 
     The vectors are carried as rows: XLA on a CPU then multiplies a block by A and by A^H twice as fast.
 
     Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49 (1952).
     """
     norms = column_norms(b)
-    wanted = norms > negligible(b.dtype) * jnp.max(norms)
+    # Written so that NaN is wanted: a poisoned cotangent must come out as NaN, not as zero.
+    wanted = ~(norms <= negligible(b.dtype) * jnp.max(norms))
     scale = jnp.where(wanted, norms, 1)
     r = times(b, jnp.where(wanted, 1 / scale, 0)).T
     start = _State(
@@ -68,7 +69,7 @@ def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
         pq = row_inner(s.p, q)
         quotient = pq / jnp.where(s.active, s.pp, 1)
         curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
-        definite = quotient > 4 * epsilon(b.dtype) * curvature
+        definite = ~(quotient <= singular_curvature(b.dtype) * curvature)
         active = s.active & definite
         alpha = jnp.where(active, s.rho / jnp.where(active, pq, 1), 0)
         x = s.x + times(s.p, alpha[:, None])
@@ -78,7 +79,7 @@ def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
         p = r + times(s.p, beta[:, None])
         pp = rho + beta**2 * s.pp
         singular = s.singular | (s.active & ~definite)
-        return _State(x, r, p, rho, pp, curvature, active & (rho > tol**2), singular, s.steps + 1)
+        return _State(x, r, p, rho, pp, curvature, active & ~(rho <= tol * jnp.abs(tol)), singular, s.steps + 1)
 
     end = lax.while_loop(running, step, start)
     residual_norms = jnp.sqrt(end.rho)

@@ -10,6 +10,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from .products import adjoint, adjoint_matmul, matmul, times
+from .tolerances import negligible
 
 
 @jax.custom_jvp
@@ -36,27 +37,27 @@ def _hermitian_product_jvp(primals, tangents):
 hermitian_product.defjvp(_hermitian_product_jvp, symbolic_zeros=True)
 
 
-def difference_quotients(values: Array, rtol: Array) -> Array:
-    """``G_ij = 1 / (values_j - values_i)``, zero on the diagonal and for ``|difference| <= rtol * max|values|``."""
+def difference_quotients(values: Array, threshold: Array) -> Array:
+    """``G_ij = 1 / (values_j - values_i)``, zero on the diagonal and for ``|difference| <= threshold``."""
     difference = values[None, :] - values[:, None]
-    apart = jnp.abs(difference) > rtol * jnp.max(jnp.abs(values))
+    apart = jnp.abs(difference) > threshold
     return jnp.where(apart, 1 / jnp.where(apart, difference, 1), 0)
 
 
 def sum_quotients(values: Array) -> Array:
-    """``G_ij = 1 / (values_j + values_i)``, zero where the sum is zero."""
+    """``G_ij = 1 / (values_j + values_i)``, zero where the sum is zero up to ``32 eps`` of the largest value."""
     total = values[None, :] + values[:, None]
-    nonzero = total > 0
+    nonzero = total > negligible(values.dtype) * jnp.max(values)
     return jnp.where(nonzero, 1 / jnp.where(nonzero, total, 1), 0)
 
 
-def singular_rotations(s: Array, m: Array, rtol: Array) -> tuple[Array, Array]:
+def singular_rotations(s: Array, m: Array, threshold: Array) -> tuple[Array, Array]:
     """The antihermitian ``(Om_u, Om_v)`` with ``du = u Om_u``, ``dv = v Om_v`` for ``m = u^H dC v``.
 
     ``Om_u = (Gm o (m + m^H) + Gp o (m - m^H)) / 2`` and ``Om_v`` with the second sign reversed. The
     diagonal of the second term is the phase of a complex pair: the gauge ``u^H du + v^H dv = 0``.
     """
-    even = times(m + adjoint(m), difference_quotients(s, rtol))
+    even = times(m + adjoint(m), difference_quotients(s, threshold))
     odd = times(m - adjoint(m), sum_quotients(s))
     return (even + odd) / 2, (even - odd) / 2
 
@@ -71,11 +72,11 @@ def _identity_like(c: Array) -> Array:
 
 
 @jax.custom_jvp
-def diagonal_svd(c: Array, rtol: Array) -> tuple[Array, Array, Array]:
+def diagonal_svd(c: Array, threshold: Array) -> tuple[Array, Array, Array]:
     """``(u, s, v)`` with ``c = u diag(s) v^H`` for a matrix whose *value* is ``diag(s)``, s descending.
 
     The value is trivial (u = v = 1); the tangents are those of the singular value decomposition, with
-    differences of values below ``rtol * s_1`` treated as zero.
+    differences of values up to ``threshold`` treated as zero.
     """
     one = _identity_like(c)
     return one, jnp.diagonal(c).real, one
@@ -83,27 +84,27 @@ def diagonal_svd(c: Array, rtol: Array) -> tuple[Array, Array, Array]:
 
 @diagonal_svd.defjvp
 def _diagonal_svd_jvp(primals, tangents):
-    (c, rtol), (dc, _) = primals, tangents
-    u, s, v = diagonal_svd(c, rtol)
+    (c, threshold), (dc, _) = primals, tangents
+    u, s, v = diagonal_svd(c, threshold)
     m = matmul(adjoint(u), matmul(dc, v))
-    om_u, om_v = singular_rotations(s, m, rtol)
+    om_u, om_v = singular_rotations(s, m, threshold)
     return (u, s, v), (matmul(u, om_u), jnp.diagonal(m).real, matmul(v, om_v))
 
 
 @jax.custom_jvp
-def diagonal_eigh(h: Array, rtol: Array) -> tuple[Array, Array]:
+def diagonal_eigh(h: Array, threshold: Array) -> tuple[Array, Array]:
     """``(l, u)`` with ``h = u diag(l) u^H`` for a Hermitian matrix whose *value* is ``diag(l)``.
 
     Tangents: ``dl = Re diag(u^H dh u)``, ``du = u (F o u^H dh u)``, ``F_ij = 1 / (l_j - l_i)``, zero for
-    differences below ``rtol * max|l|``.
+    differences up to ``threshold``.
     """
     return jnp.diagonal(h).real, _identity_like(h)
 
 
 @diagonal_eigh.defjvp
 def _diagonal_eigh_jvp(primals, tangents):
-    (h, rtol), (dh, _) = primals, tangents
-    values, u = diagonal_eigh(h, rtol)
+    (h, threshold), (dh, _) = primals, tangents
+    values, u = diagonal_eigh(h, threshold)
     m = matmul(adjoint(u), matmul(dh, u))
-    rotation = times(m, difference_quotients(values, rtol))
+    rotation = times(m, difference_quotients(values, threshold))
     return (values, u), (jnp.diagonal(m).real, matmul(u, rotation))

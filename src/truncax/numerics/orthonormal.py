@@ -19,9 +19,14 @@ class Direction(NamedTuple):
     coefficients: Array
 
 
-def random_unit(key: Array, size: int, dtype: Any) -> Array:
-    """A unit vector, uniform on the sphere; complex dtypes get a complex one."""
-    return _normalised(jax.random.normal(key, (size,), dtype))[0]
+def random_directions(key: Array, size: int, dtype: Any) -> Callable[[Array], Array]:
+    """The function that gives the i-th of ``size`` random unit vectors; complex dtypes get complex ones.
+
+    Two random vectors are made once, and their product under a shift by i is formed when it is asked for: a
+    generator at every place that may need a direction costs more to compile and to run than the solver.
+    """
+    noise = jax.random.normal(key, (2, size), dtype)
+    return lambda i: _normalised(noise[0] * jnp.roll(noise[1], i))[0]
 
 
 def _normalised(x: Array) -> tuple[Array, Array]:
@@ -34,20 +39,20 @@ def _project(basis: Array, w: Array) -> tuple[Array, Array]:
     return w - jnp.matmul(coefficients, basis, precision=PRECISION), coefficients
 
 
-def orthonormalise(basis: Array, w: Array, key: Callable[[], Array]) -> Direction:
+def orthonormalise(basis: Array, w: Array, spare: Callable[[], Array]) -> Direction:
     """Split ``w`` into its part in the span of the rows of ``basis`` and a unit vector outside.
 
     Two passes of classical Gram-Schmidt. Rows of zeros are allowed: a basis that is not full yet.
     Where nothing but rounding error is left, ``unit`` is a fresh random direction outside the span
-    and ``norm`` is exactly zero, so that a Krylov space which closes goes on elsewhere. ``key`` makes the key
-    of that direction, when it is needed: random bits cost more than a product of a small matrix.
+    and ``norm`` is exactly zero, so that a Krylov space which closes goes on elsewhere; ``spare`` makes the
+    direction when it is needed.
     """
     rest, first = _project(basis, w)
     before, after = jnp.linalg.norm(w), jnp.linalg.norm(rest)
     alive = after > 10 * epsilon(w.dtype) * before
 
     def refilled() -> Array:
-        fresh = random_unit(key(), w.shape[0], w.dtype)
+        fresh = spare()
         for _ in range(2):
             fresh = _normalised(_project(basis, fresh)[0])[0]
         return fresh

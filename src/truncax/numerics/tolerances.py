@@ -50,6 +50,14 @@ def negligible(dtype: Any) -> float:
     return 32 * epsilon(dtype)
 
 
+def singular_curvature(dtype: Any) -> float:
+    """An operator whose curvature falls below ``128 eps`` of its largest is singular: a tie at the cut.
+
+    The kept values carry an error of some eps; below this the derivative has no digit left.
+    """
+    return 128 * epsilon(dtype)
+
+
 def power_of_two(magnitude: Array) -> Array:
     """The power of two next to ``magnitude``; 1 where it is zero or not finite.
 

@@ -36,7 +36,8 @@ class DenseOperator(Operator):
         return adjoint_matmul(self.array, y)
 
     def magnitude(self) -> Array:
-        return jnp.max(jnp.abs(self.array))
+        parts = (self.array.real, self.array.imag) if jnp.iscomplexobj(self.array) else (self.array,)
+        return jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in parts]))
 
 
 @jax.tree_util.register_dataclass

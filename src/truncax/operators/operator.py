@@ -67,10 +67,19 @@ class Adjoint(Operator):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Scaled(Operator):
-    """``A / scale`` for a power of two; the vector is scaled, not A, and before the product."""
+    """``A / (before * after)`` for powers of two; the vectors are scaled, before and after the product, not A.
+
+    In two halves, since one factor alone would push the entries of a vector out of the exponent range.
+    """
 
     inner: Operator
-    scale: Array
+    before: Array
+    after: Array
+
+    @property
+    def scale(self) -> Array:
+        """``before * after``."""
+        return self.before * self.after
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,13 +90,13 @@ class Scaled(Operator):
         return self.inner.dtype
 
     def apply(self, x: Array) -> Array:
-        return self.inner.apply(times(x, 1 / self.scale))
+        return times(self.inner.apply(times(x, 1 / self.before)), 1 / self.after)
 
     def apply_adjoint(self, y: Array) -> Array:
-        return self.inner.apply_adjoint(times(y, 1 / self.scale))
+        return times(self.inner.apply_adjoint(times(y, 1 / self.before)), 1 / self.after)
 
     def magnitude(self) -> Array:
-        return self.inner.magnitude() / self.scale
+        return self.inner.magnitude() / self.before / self.after
 
 
 def frozen(tree):

@@ -34,9 +34,9 @@ def _singular_jvp(max_steps, primals, tangents):
     return (U, C, V), tuple(tangent)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+@partial(jax.custom_jvp, nondiff_argnums=(5, 6))
 def attach_invariant_subspace(
-    operator: Operator, Q: Array, H: Array, tol: Array, which: str, max_steps: int
+    operator: Operator, Q: Array, H: Array, size: Array, tol: Array, which: str, max_steps: int
 ) -> tuple[Array, Array]:
     """``(Q, H)`` with the derivative with respect to the operator (``rules.eigh``)."""
     return Q, H
@@ -44,9 +44,9 @@ def attach_invariant_subspace(
 
 @attach_invariant_subspace.defjvp
 def _invariant_jvp(which, max_steps, primals, tangents):
-    operator, *factors, tol = primals
+    operator, *factors, size, tol = primals
     d_operator = tangents[0]
-    Q, H = attach_invariant_subspace(operator, *factors, tol, which, max_steps)
+    Q, H = attach_invariant_subspace(operator, *factors, size, tol, which, max_steps)
     _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
-    tangent = invariant_tangent(operator, Q, H, dAQ, which=which, tol=tol, max_steps=max_steps)
+    tangent = invariant_tangent(operator, Q, H, dAQ, size=size, which=which, tol=tol, max_steps=max_steps)
     return (Q, H), tuple(tangent)

@@ -49,13 +49,13 @@ def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:
 
 
 def invariant_tangent(
-    operator: Operator, Q: Array, H: Array, dAQ: Array, *, which: str, tol: Array, max_steps: int
+    operator: Operator, Q: Array, H: Array, dAQ: Array, *, size: Array, which: str, tol: Array, max_steps: int
 ) -> InvariantTangent:
-    """The tangent from ``dAQ = dA Q`` (n, k).
+    """The tangent from ``dAQ = dA Q`` (n, k); ``size`` is the order of the norm of A.
 
-    The operator of the solve is, with D the signs of ``definite_sign`` and ``shift = max|l_j|``,
+    The operator of the solve is, with D the signs of ``definite_sign``,
 
-        x -> P A P x - P x H + Q Q^H x (D shift)
+        x -> P A P x - P x H + Q Q^H x (D size)
 
     The last term acts on span(Q) only. The solution has no part there, but without it the operator is
     singular, conjugate gradients still find the tangent, and the transposed solve is wrong by 60 % and more.
@@ -64,11 +64,10 @@ def invariant_tangent(
     PAP = discarded_part(operator, Q)
     values = lax.stop_gradient(jnp.diagonal(H).real)
     sign = definite_sign(values, which)
-    largest = jnp.max(jnp.abs(values))
-    shift = jnp.where(largest > 0, largest, 1)
+    shift = jnp.where(size > 0, size, 1)
     # A zero pair of "LM" (or of A = 0) has only zeros beside it: its column is masked.
-    zeros_beside = (largest == 0) | (which == "LM")
-    kept = (~zeros_beside | (jnp.abs(values) > negligible(H.dtype) * largest)).astype(values.dtype)
+    zeros_beside = (size == 0) | (which == "LM")
+    kept = (~zeros_beside | (jnp.abs(values) > negligible(H.dtype) * size)).astype(values.dtype)
 
     def complement(x: Array) -> Array:
         y = times(project_out(Q, x), kept)

@@ -8,7 +8,7 @@ from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.tolerances import epsilon, rounding_floor
 from ..operators.operator import Operator
 from ..results import SolveInfo, Status
-from .found import Eigenpairs, Triplets
+from .found import Eigenpairs, Triplets, largest_magnitude
 
 
 def _relative(x: Array, largest: Array) -> Array:
@@ -61,7 +61,7 @@ def certify_eigenpairs(
     """The ``SolveInfo`` of eigenpairs."""
     values, Q, leftover = found.values, found.Q, found.leftover
     residuals = column_norms(operator.apply(Q) - times(Q, values))
-    largest = jnp.maximum(jnp.max(jnp.abs(values)), jnp.max(jnp.abs(leftover), initial=0))
+    largest = largest_magnitude(found)
     cut_gap = jnp.min(jnp.abs(values[:, None] - leftover[None, :]), initial=jnp.inf)
     if leftover.shape[0]:
         rank = jnp.abs if which == "LM" else jnp.asarray

@@ -27,6 +27,11 @@ class Eigenpairs(NamedTuple):
     products: Array
 
 
+def largest_magnitude(found: Eigenpairs) -> Array:
+    """The largest magnitude of an eigenvalue that was seen, kept or not: the order of the norm of A."""
+    return jnp.maximum(jnp.max(jnp.abs(found.values)), jnp.max(jnp.abs(found.leftover), initial=0))
+
+
 def best_first(values: Array, which: str) -> Array:
     """The indices that bring real ``values`` into the order of ``which``."""
     key = {"LA": -values, "SA": values, "LM": -jnp.abs(values)}[which]

@@ -8,17 +8,16 @@ Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.orthonormal import orthonormalise, random_unit
+from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, matmul
 from ..operators.operator import Operator
 from ..options import Lanczos
 from .found import Eigenpairs, best_first
 from .refine import hermitian_rayleigh_ritz, polar_step
-from .restart import RestartState, first_cycle, kept_size, next_restart, probe_length
+from .restart import RestartState, first_cycle, is_settled, kept_size, next_restart, probe_length
 
 
 class _State(NamedTuple):
@@ -51,22 +50,23 @@ def lanczos(
     ncv = options.basis_size(k, n)
     keep_most = kept_size(k, ncv)
     index = jnp.arange(ncv, dtype=jnp.int32)
+    random = random_directions(key, n, dtype)
 
     def fill(j, carry):
-        Q, H, _, cycle_key = carry
-        q = orthonormalise(Q, operator.apply(Q[j]), lambda: jax.random.fold_in(cycle_key, j))
-        return Q.at[j + 1].set(q.unit), H.at[:, j].set(q.coefficients[:ncv]), q.norm, cycle_key
+        Q, H, _, first = carry
+        q = orthonormalise(Q, operator.apply(Q[j]), lambda: random(first + j))
+        return Q.at[j + 1].set(q.unit), H.at[:, j].set(q.coefficients[:ncv]), q.norm, first
 
     def cycle(state: _State) -> _State:
         restart = state.restart
-        cycle_key = jax.random.fold_in(key, state.cycles)
+        first = 1 + state.cycles * (ncv + 2)
         kept = index < restart.keep
         Q = jnp.zeros_like(state.Q).at[:keep_most].set(matmul(state.ritz[:, :keep_most].T, state.Q[:ncv]))
         Q = jnp.where(jnp.append(kept, False)[:, None], Q, 0)
-        direction = lax.cond(restart.fresh, lambda: random_unit(cycle_key, n, dtype), lambda: state.Q[ncv])
-        Q = Q.at[restart.keep].set(orthonormalise(Q, direction, lambda: jax.random.fold_in(cycle_key, ncv)).unit)
+        direction = lax.cond(restart.fresh, lambda: random(first + ncv), lambda: state.Q[ncv])
+        Q = Q.at[restart.keep].set(orthonormalise(Q, direction, lambda: random(first + ncv + 1)).unit)
         H = jnp.where(kept[:, None] & kept[None, :], state.H, 0)
-        carry = (Q, H, jnp.zeros_like(state.values[0]), cycle_key)
+        carry = (Q, H, jnp.zeros_like(state.values[0]), first)
         Q, H, beta, _ = lax.fori_loop(restart.keep, ncv, fill, carry)
         H = jnp.triu(H) + adjoint(jnp.triu(H, 1))
         values, ritz = jnp.linalg.eigh(H, symmetrize_input=False)
@@ -74,14 +74,21 @@ def lanczos(
         # As in golub_kahan: H goes on as what the polished rotation makes of it, not as a rounded diagonal.
         values, ritz = values[order], polar_step(ritz[:, order])
         H = matmul(adjoint(ritz), matmul(H, ritz))
-        converged = jnp.all(beta * jnp.abs(ritz[-1, :k]) <= tol * jnp.max(jnp.abs(values)))
+        largest = jnp.max(jnp.abs(values))
+        converged = jnp.all(beta * jnp.abs(ritz[-1, :k]) <= tol * largest)
+        first_left = min(k, ncv - 1)
+        rank = jnp.abs(values) if which == "LM" else values
+        residual = beta * jnp.abs(ritz[-1, first_left])
+        settled = is_settled(residual, jnp.abs(rank[k - 1] - rank[first_left]), tol, largest)
         needed = probe_length(relative_gap(values, k, which), n)
-        decision = next_restart(restart, values[:k], converged, needed=needed, tol=tol, k=k, ncv=ncv, size=n)
+        decision = next_restart(
+            restart, values[:k], converged, settled, largest=largest, needed=needed, tol=tol, k=k, ncv=ncv, size=n
+        )
         products = state.products + ncv - restart.keep
         return _State(Q, ritz, values, H, decision, state.cycles + 1, products)
 
     if start is None:
-        start = random_unit(jax.random.fold_in(key, options.restart_limit), n, dtype)
+        start = random(jnp.int32(0))
     real = jnp.finfo(dtype).dtype
     state = _State(
         Q=jnp.zeros((ncv + 1, n), dtype).at[ncv].set(start),

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
+from ..numerics.products import times
 from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
 from ..operators.operator import Scaled, tall
@@ -59,4 +60,4 @@ def estimate_target(tol: Array) -> Array:
 def _matrix(operator: Scaled) -> DenseOperator:
     inner = operator.inner
     assert isinstance(inner, DenseOperator)
-    return DenseOperator(inner.array * (1 / operator.scale).astype(inner.dtype))
+    return DenseOperator(times(times(inner.array, 1 / operator.before), 1 / operator.after))
