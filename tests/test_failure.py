@@ -142,6 +142,14 @@ def test_a_matrix_that_is_not_hermitian_where_traced():
         assert all(jnp.all(jnp.isnan(x)) for x in result)
 
 
+def test_a_result_that_was_not_verified_is_not_trusted():
+    """One cycle is enough to converge here, and not to make sure that no copy was missed."""
+    a = jnp.diag(jnp.asarray(np.r_[4.0, 2.0, 1.0, np.zeros(147)]))
+    with pytest.raises(ConvergenceError, match="whether one was missed is not settled"):
+        truncax.tsvd(a, 3, solver=GolubKahan(max_restarts=1))
+    assert truncax.tsvd(a, 3, solver=GolubKahan(max_restarts=9)).S[0] == pytest.approx(4)
+
+
 def test_only_the_failed_member_of_a_batch_is_nan():
     batch = jnp.stack([jnp.diag(jnp.asarray(np.r_[4.0, 2.0, 1.0, np.zeros(147)])), A])
     solver = GolubKahan(max_restarts=3)

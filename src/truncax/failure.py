@@ -46,7 +46,10 @@ def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov, ncv: in
             f"raise max_restarts, raise tol, raise ncv (now {ncv}) in solver={type(solver).__name__}(...), "
             "or use solver=truncax.Dense()"
         )
+    what = f"the largest relative residual is {worst:.1e} {work}, and tol is {float(tol):.1e}"
+    if worst <= float(tol):
+        what = f"the pairs found have converged, but whether one was missed is not settled {work}"
     raise ConvergenceError(
-        f"no convergence{count}: the largest relative residual is {worst:.1e} {work}, and tol is {float(tol):.1e}. "
+        f"no convergence{count}: {what}. "
         f"What to do: {advice}. on_failure='nan' or 'keep' returns the result instead of raising"
     )

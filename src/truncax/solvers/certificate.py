@@ -28,7 +28,7 @@ def _info(
 ) -> SolveInfo:
     residual_norms = _relative(residuals, largest)
     allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
-    status = jnp.where(jnp.all(residual_norms <= allowed), Status.CONVERGED, Status.NOT_CONVERGED)
+    status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
     status = jnp.where(hermitian, status, Status.NOT_HERMITIAN)
     status = jnp.where(finite, status, Status.NON_FINITE).astype(jnp.int32)
     cut_gap, selection_gap = (_relative(gap, largest) for gap in gaps)

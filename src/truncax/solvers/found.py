@@ -7,7 +7,10 @@ from jax import Array
 
 
 class Triplets(NamedTuple):
-    """``U`` (m, k), ``s`` (k,) descending, ``V`` (n, k); the leftover Ritz values; the work done."""
+    """``U`` (m, k), ``s`` (k,) descending, ``V`` (n, k); the leftover Ritz values; the work done.
+
+    ``verified``: the solver made sure that no better triplet was missed.
+    """
 
     U: Array
     s: Array
@@ -15,16 +18,21 @@ class Triplets(NamedTuple):
     leftover: Array
     iterations: Array
     products: Array
+    verified: Array
 
 
 class Eigenpairs(NamedTuple):
-    """``values`` (k,) best first, ``Q`` (n, k); the leftover Ritz values, best first; the work done."""
+    """``values`` (k,) best first, ``Q`` (n, k); the leftover Ritz values, best first; the work done.
+
+    ``verified``: the solver made sure that no better pair was missed.
+    """
 
     values: Array
     Q: Array
     leftover: Array
     iterations: Array
     products: Array
+    verified: Array
 
 
 def largest_magnitude(found: Eigenpairs) -> Array:

@@ -106,4 +106,4 @@ def golub_kahan(
     U = matmul(end.left[:, :k].T, end.U).T
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
     U, s, V = singular_rayleigh_ritz(operator, U, V)
-    return Triplets(U, s, V, end.s[k:], end.cycles, end.products + k)
+    return Triplets(U, s, V, end.s[k:], end.cycles, end.products + k, end.restart.done)

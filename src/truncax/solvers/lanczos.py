@@ -102,4 +102,4 @@ def lanczos(
     end = lax.while_loop(lambda s: ~s.restart.done & (s.cycles < options.restart_limit), cycle, state)
     Q = matmul(end.ritz[:, :k].T, end.Q[:ncv]).T
     values, Q = hermitian_rayleigh_ritz(operator, Q, which)
-    return Eigenpairs(values, Q, end.values[k:], end.cycles, end.products + k)
+    return Eigenpairs(values, Q, end.values[k:], end.cycles, end.products + k, end.restart.done)
