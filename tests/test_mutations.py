@@ -101,7 +101,7 @@ def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
     """Without the shift, and with the right-hand side left as it is, the transposed solve is wrong."""
     from truncax.numerics.products import adjoint, matmul
 
-    def singular(operator, Q, H, dAQ, *, which, tol, max_steps):
+    def singular(operator, Q, H, dAQ, *, size, which, tol, max_steps):
         sign = eigh.definite_sign(jax.numpy.diagonal(H).real, which)
         X = eigh.solve_self_adjoint(
             lambda x: operator.apply(x) - matmul(x, H),
