@@ -27,17 +27,18 @@ def adjoint(x):
     return jnp.conj(x.T)
 
 
-def svd_problem(shape, complex_, seed=0):
+def svd_problem(shape, complex_, seed=0, which="LM"):
     rng = np.random.default_rng(seed)
-    a = matrix(rng, shape, cut_spectrum(min(shape), K), complex_)
+    s = cut_spectrum(min(shape), K)
+    a = matrix(rng, shape, s if which == "LM" else 0.5 / s, complex_)
     return tuple(map(jnp.asarray, (a, *(random(rng, shape, complex_) for _ in range(4)))))
 
 
 def eigh_problem(which, complex_, n=24, seed=0):
-    """The kept values lie at the end that ``which`` names, of both signs under LM; 0.9 below the cut."""
+    """The kept values lie at the end that ``which`` names, of both signs under LM and BE; 0.9 below the cut."""
     rng = np.random.default_rng(seed)
     values = cut_spectrum(n, K)
-    if which == "LM":
+    if which in ("LM", "BE"):
         values = values * np.where(np.arange(n) % 2, -1.0, 1.0)
     elif which == "SA":
         values = -values
@@ -60,12 +61,14 @@ def pair_loss(values, Q, w):
 
 # The rules do not know the solver, and a full decomposition compiles ten times faster inside seven derivatives;
 # the native solvers have their own tests.
-def tsvd_loss(a, w, solver=None):
-    return triplet_loss(*truncax.tsvd(a, K, solver=solver or truncax.Dense()), w)
+def tsvd_loss(a, w, solver=None, which="LM"):
+    return triplet_loss(*truncax.tsvd(a, K, which=which, solver=solver or truncax.Dense()), w)
 
 
-def full_svd_loss(a, w):
+def full_svd_loss(a, w, which="LM"):
     U, S, Vh = jnp.linalg.svd(a, full_matrices=False)
+    if which == "SM":
+        U, S, Vh = U[:, ::-1], S[::-1], Vh[::-1]
     return triplet_loss(U[:, :K], S[:K], Vh[:K], w)
 
 
@@ -99,7 +102,7 @@ def invariant_loss(which):
 
 def _full_eigh(a, which):
     values, q = jnp.linalg.eigh(a)
-    key = {"LA": -values, "SA": values, "LM": -jnp.abs(values)}[which]
+    key = {"LA": -values, "SA": values, "LM": -jnp.abs(values), "BE": -jnp.abs(values)}[which]
     order = jnp.argsort(jax.lax.stop_gradient(key))[:K]
     return values[order], q[:, order]
 

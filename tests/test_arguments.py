@@ -8,7 +8,7 @@ import scipy.sparse
 from jax.experimental.sparse import BCOO
 
 import truncax
-from truncax import GolubKahan, Implicit, Lanczos, teigh, tsvd
+from truncax import Arpack, GolubKahan, Implicit, Lanczos, Propack, teigh, tsvd
 
 A = np.arange(12.0).reshape(3, 4)
 H = np.eye(5)
@@ -39,7 +39,6 @@ BAD = [
     (lambda f: jax.jit(lambda k: f(H, k))(2), TypeError, r"k must be a static Python int, got a traced value"),
     (lambda f: f(H, 1, which="XX"), ValueError, r"which must be one of 'LM'.*got 'XX'"),
     (lambda f: f(H, 1, which=None), ValueError, r"which must be one of"),
-    (lambda f: f(H, 1, which="SM"), NotImplementedError, r"which='SM' is not built yet; use one of 'LM'"),
     (lambda f: f(H, 1, solver="lanczos"), TypeError, r"solver must be None or truncax\.Dense.*got 'lanczos'"),
     (lambda f: f(H, 1, solver=truncax.Dense), TypeError, r"solver must be None or truncax\.Dense\(\.\.\.\)"),
     (lambda f: f(H, 1, derivative="implicit"), TypeError, r"derivative must be None or truncax\.Implicit"),
@@ -51,7 +50,7 @@ BAD = [
     (lambda f: f(H, 1, tol=1e-3j), TypeError, r"tol must be a positive real number"),
     (lambda f: f(H, 1, on_failure="warn"), ValueError, r"on_failure must be one of 'raise', 'nan', 'keep', got 'warn'"),
     (lambda f: f(H, 1, v0=np.ones(4)), ValueError, r"v0 must have shape \(5,\).*got \(4,\)"),
-    (lambda f: f(H, 1, v0=np.ones((5, 1))), ValueError, r"v0 must have shape \(5,\)"),
+    (lambda f: f(H, 1, v0=np.ones((4, 1))), ValueError, r"v0 must have shape \(5,\) or \(5, p\)"),
     (lambda f: f(H, 1, v0=1j * np.ones(5)), TypeError, r"v0 is complex"),
     (lambda f: f(H, 1, v0=np.ones(5), solver=truncax.Dense()), ValueError, r"Dense\(\) takes no start vector"),
     (lambda f: f(H, 1, key=jax.random.key(0), solver=truncax.Dense()), ValueError, r"Dense\(\) uses no random"),
@@ -79,13 +78,18 @@ def test_bad_input(function, call, kind, message):
         (lambda f: f(A, 1), ValueError, r"a must be square.*\(3, 4\)"),
         (lambda f: f(np.triu(np.ones((5, 5))), 1), ValueError, r"a must be Hermitian"),
         (lambda f: f(np.ones((5, 5)) + 1j * np.eye(5)[::-1], 1), ValueError, r"a must be Hermitian"),
-        (lambda f: f(H, 1, which="BE"), NotImplementedError, r"which='BE' is not built yet"),
+        (lambda f: f(H, 1, which="SM"), NotImplementedError, r"which='SM' is not built yet; use one of 'LM'"),
+        (lambda f: f(H, 5, solver=Arpack()), ValueError, r"Arpack\(\) finds at most 4 pairs of a real problem"),
+        (lambda f: f(H + 0j, 4, solver=Arpack()), ValueError, r"finds at most 3 pairs of a complex problem"),
+        (lambda f: f(H, 2, solver=Arpack(ncv=3)), ValueError, r"Arpack ncv must be between k \+ 2 = 4 and 5, got 3"),
+        (lambda f: f(H + 0j, 2, which="BE", solver=Arpack()), ValueError, r"no which='BE' for complex"),
+        (lambda f: f(H, 1, solver=Propack()), TypeError, r"solver must be None or truncax\.Dense.*Lanczos.*Arpack"),
         (lambda f: f(H, 1, b=H), NotImplementedError, r"b= is not built yet"),
         (lambda f: f(H, 1, sigma=0.0), NotImplementedError, r"sigma= is not built yet"),
         (lambda f: f(H, 1, solver=GolubKahan()), TypeError, r"solver must be None or truncax\.Dense.*Lanczos"),
         (lambda f: f(np.eye(200), 4, solver=Lanczos(ncv=5)), ValueError, r"ncv must leave room.*ncv=5 with k=4"),
     ],
-    ids=range(8),
+    ids=range(13),
 )
 def test_bad_hermitian_input(function, call, kind, message):
     with pytest.raises(kind, match=message):
@@ -97,12 +101,15 @@ def test_bad_hermitian_input(function, call, kind, message):
     ("call", "kind", "message"),
     [
         (lambda f: f(A, 4), ValueError, r"k must be between 1 and min\(m, n\) = 3"),
-        (lambda f: f(A, 1, which="LA"), ValueError, r"which must be one of 'LM', got 'LA'"),
+        (lambda f: f(A, 1, which="LA"), ValueError, r"which must be one of 'LM', 'SM', got 'LA'"),
+        (lambda f: f(A, 1, which="SM", solver=GolubKahan()), ValueError, r"which='SM' is built for .*Dense\(\) only"),
+        (lambda f: f(A, 1, which="SM", v0=np.ones(4)), ValueError, r"takes no v0"),
+        (lambda f: f(A, 1, which="SM", key=jax.random.key(0)), ValueError, r"takes no key"),
         (lambda f: f(A, 1, solver=Lanczos()), TypeError, r"solver must be None or truncax\.Dense.*GolubKahan"),
-        (lambda f: f(A, 1, v0=np.ones(3)), ValueError, r"v0 must have shape \(4,\)"),
+        (lambda f: f(A, 1, v0=np.ones(3)), ValueError, r"v0 must have shape \(4,\) or \(4, p\) or \(p, 4\)"),
         (lambda f: f(np.eye(200), 4, solver=GolubKahan(ncv=5)), ValueError, r"ncv must leave room"),
     ],
-    ids=range(5),
+    ids=range(8),
 )
 def test_bad_singular_input(function, call, kind, message):
     with pytest.raises(kind, match=message):
@@ -121,7 +128,9 @@ def test_subspaces_have_no_threshold(function):
         (lambda: GolubKahan(ncv=0), ValueError, r"ncv must be None or an int of at least 1, got 0"),
         (lambda: Lanczos(max_restarts=1.5), ValueError, r"max_restarts must be None or an int.*1\.5"),
         (lambda: Lanczos(max_restarts=True), ValueError, r"max_restarts must be"),
-        (lambda: GolubKahan(block_size=4), NotImplementedError, r"block_size=4 is not built yet"),
+        (lambda: GolubKahan(block_size=0), ValueError, r"block_size must be None or an int of at least 1, got 0"),
+        (lambda: Arpack(max_iterations=0), ValueError, r"max_iterations must be None or an int of at least 1"),
+        (lambda: Propack(max_iterations="9"), ValueError, r"max_iterations must be None or an int.*'9'"),
         (lambda: Implicit(max_steps=0), ValueError, r"max_steps must be None or an int of at least 1"),
         (lambda: Implicit(polish=-1), ValueError, r"polish must be"),
         (lambda: Implicit(polish=1), NotImplementedError, r"polish.*not built yet"),
@@ -129,7 +138,7 @@ def test_subspaces_have_no_threshold(function):
         (lambda: Implicit(mode="reverse"), NotImplementedError, r"mode='reverse'.*not built yet"),
         (lambda: Implicit(mode="sideways"), ValueError, r"mode must be 'all' or 'reverse', got 'sideways'"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_bad_options(make, kind, message):
     with pytest.raises(kind, match=message):

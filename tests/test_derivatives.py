@@ -13,7 +13,7 @@ import truncax
 
 COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
 SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
-WHICH = pytest.mark.parametrize("which", ["LM", "LA", "SA"])
+WHICH = pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
 
 
 @COMPLEX
@@ -24,18 +24,39 @@ def test_tsvd(shape, complex_):
 
 @COMPLEX
 @SHAPE
+def test_smallest_triplets(shape, complex_):
+    problem = svd_problem(shape, complex_, which="SM")
+    check_gradient(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)
+
+
+def test_smallest_triplets_at_every_order():
+    problem = svd_problem((20, 32), True, which="SM")
+    check_orders(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)
+
+
+@COMPLEX
+@SHAPE
 def test_singular_subspaces(shape, complex_):
     check_orders(checks.approximation_loss, checks.full_approximation_loss, svd_problem(shape, complex_))
 
 
 @COMPLEX
-@WHICH
+@pytest.mark.parametrize("which", ["LM", "LA", "SA"])
 def test_teigh(which, complex_):
     check_orders(checks.teigh_loss(which), checks.full_eigh_loss(which), eigh_problem(which, complex_))
 
 
 @COMPLEX
-@WHICH
+def test_both_ends(complex_):
+    check_gradient(checks.teigh_loss("BE"), checks.full_eigh_loss("BE"), eigh_problem("BE", complex_))
+
+
+def test_both_ends_at_every_order():
+    check_orders(checks.invariant_loss("BE"), checks.full_invariant_loss("BE"), eigh_problem("BE", True))
+
+
+@COMPLEX
+@pytest.mark.parametrize("which", ["LM", "LA", "SA"])
 def test_invariant_subspace(which, complex_):
     check_orders(checks.invariant_loss(which), checks.full_invariant_loss(which), eigh_problem(which, complex_))
 
@@ -45,6 +66,13 @@ def test_invariant_subspace(which, complex_):
 @pytest.mark.parametrize("function", [truncax.tsvd, truncax.singular_subspaces])
 def test_singular_adjointness(function, shape, complex_):
     check_adjoint(lambda a: function(a, K, solver=truncax.Dense()), svd_problem(shape, complex_)[0])
+
+
+@COMPLEX
+@SHAPE
+def test_smallest_adjointness(shape, complex_):
+    a = svd_problem(shape, complex_, which="SM")[0]
+    check_adjoint(lambda a: truncax.tsvd(a, K, which="SM"), a)
 
 
 @COMPLEX
@@ -79,6 +107,17 @@ def test_native_solver(shape, complex_):
 def test_native_eigensolver(which, complex_):
     problem = eigh_problem(which, complex_)
     check_gradient(partial(checks.teigh_loss(which), solver=truncax.Lanczos()), checks.full_eigh_loss(which), problem)
+
+
+@pytest.mark.parametrize("solver", [truncax.Arpack(), truncax.Propack(), truncax.GolubKahan(block_size=3)])
+def test_other_solvers_have_the_same_derivative(solver):
+    check_gradient(partial(checks.tsvd_loss, solver=solver), checks.full_svd_loss, svd_problem((26, 20), True))
+
+
+@pytest.mark.parametrize("solver", [truncax.Arpack(), truncax.Lanczos(block_size=3)])
+def test_other_eigensolvers_have_the_same_derivative(solver):
+    problem = eigh_problem("SA", True)
+    check_gradient(partial(checks.teigh_loss("SA"), solver=solver), checks.full_eigh_loss("SA"), problem)
 
 
 def test_native_solver_all_orders():

@@ -52,7 +52,7 @@ def test_dropping_the_coupling_of_singular_vectors_is_caught(mutate, name, shape
 
 
 @COMPLEX
-@pytest.mark.parametrize("which", ["LM", "LA", "SA"])
+@pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
 @pytest.mark.parametrize("name", EIGH_CHECKS)
 def test_dropping_the_coupling_of_eigenvectors_is_caught(mutate, name, which, complex_):
     mutate(eigh, "discarded_part", lambda operator, Q: zero_like)

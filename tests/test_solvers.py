@@ -1,97 +1,19 @@
 """The forward pass: values with multiplicity, residuals, order, scale, determinism, options that do what they say."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from references import hermitian, matrix, orthonormal, random
+from references import hermitian, matrix, random
 
 import truncax
 from truncax import GolubKahan, Lanczos
-
-SEEDS = pytest.mark.parametrize("seed", range(3))
-
-
-def ring(n):
-    return 2 * np.eye(n) - np.roll(np.eye(n), 1, 0) - np.roll(np.eye(n), -1, 0)
-
-
-def torus(n):
-    return np.kron(ring(n), np.eye(n)) + np.kron(np.eye(n), ring(n))
-
-
-def hypercube(d):
-    """The Laplacian of the hypercube graph: eigenvalue 2 j with multiplicity binomial(d, j)."""
-    nodes = np.arange(2**d)
-    distance = np.array([bin(x).count("1") for x in range(2**d)])[nodes[:, None] ^ nodes[None, :]]
-    return d * np.eye(2**d) - (distance == 1)
-
-
-def symmetric_case(name):
-    rng = np.random.default_rng(0)
-    if name == "60-fold top":
-        return hermitian(rng, np.r_[np.ones(60), np.linspace(0.5, 0, 140)]), 20
-    if name == "two equal blocks":
-        block = hermitian(rng, np.linspace(1, 0.01, 80))
-        return np.kron(np.eye(2), block), 8
-    if name == "orthogonal to ones":
-        q = orthonormal(rng, 120, 120)
-        q[:, 0] = 1 / np.sqrt(120)
-        q = np.linalg.qr(q)[0]
-        return (q * np.r_[0.0, np.linspace(1, 0.01, 119)]) @ q.T, 6
-    return {
-        "identity": (np.eye(100), 5),
-        "ring": (ring(120), 7),
-        "torus": (torus(12), 9),
-        "hypercube": (hypercube(7), 8),
-    }[name]
-
-
-CASES = pytest.mark.parametrize(
-    "name", ["identity", "ring", "torus", "hypercube", "60-fold top", "two equal blocks", "orthogonal to ones"]
-)
-
-
-@SEEDS
-@CASES
-@pytest.mark.parametrize("which", ["LA", "SA"])
-def test_lanczos_misses_no_member_of_a_multiplet(name, which, seed):
-    a, k = symmetric_case(name)
-    (values, Q), info = truncax.teigh(a, k, which=which, solver=Lanczos(), key=jax.random.key(seed), return_info=True)
-    exact = np.linalg.eigvalsh(a)
-    exact = exact[::-1][:k] if which == "LA" else exact[:k]
-    np.testing.assert_allclose(values, exact, atol=1e-12 * np.abs(a).sum(1).max())
-    np.testing.assert_allclose(Q.T @ Q, np.eye(k), atol=1e-13)
-    assert info.residual_norms.max() <= 1e-13
-
-
-@SEEDS
-@CASES
-def test_golub_kahan_misses_no_member_of_a_multiplet(name, seed):
-    a, k = symmetric_case(name)
-    (U, S, Vh), info = truncax.tsvd(a, k, solver=GolubKahan(), key=jax.random.key(seed), return_info=True)
-    np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:k], atol=1e-12 * np.abs(a).sum(1).max())
-    np.testing.assert_allclose(U.T @ U, np.eye(k), atol=1e-13)
-    np.testing.assert_allclose(Vh @ Vh.T, np.eye(k), atol=1e-13)
-    assert info.residual_norms.max() <= 1e-13
-
-
-@pytest.mark.parametrize(("copies", "k"), [(2, 2), (3, 3)])
-def test_a_multiplet_with_a_small_gap_behind_it(copies, k):
-    """Disconnected path graphs: a missed copy of the top value hides behind a relative gap of 2e-4."""
-    n = 100
-    path = np.diag(np.r_[1.0, 2 * np.ones(n - 2), 1.0]) - np.eye(n, k=1) - np.eye(n, k=-1)
-    laplacian = np.kron(np.eye(copies), path)
-
-    @jax.jit
-    def values(a, key):
-        result, info = truncax.teigh(a, k, which="SA", solver=Lanczos(), key=key, return_info=True)
-        return result.eigenvalues, info
-
-    for seed in range(8):
-        found, info = values(laplacian, jax.random.key(seed))
-        np.testing.assert_allclose(found, np.linalg.eigvalsh(laplacian)[:k], atol=1e-12)
-        np.testing.assert_allclose(info.cut_gap, np.diff(np.linalg.eigvalsh(path)[:2])[0] / 4, rtol=0.05)
+from truncax.operators.dense import DenseOperator
+from truncax.solvers.golub_kahan import golub_kahan
+from truncax.solvers.lanczos import lanczos
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
@@ -231,7 +153,7 @@ def test_the_start_vector_has_no_derivative():
 
 
 def test_options_of_the_solver_have_their_effect():
-    a = random(np.random.default_rng(12), (120, 120))
+    a = matrix(np.random.default_rng(12), (120, 120), 0.95 ** np.arange(120))
 
     def info(**options):
         return truncax.tsvd(a, 4, solver=GolubKahan(**options), return_info=True)[1]
@@ -242,12 +164,133 @@ def test_options_of_the_solver_have_their_effect():
     assert 1e-13 < loose.residual_norms.max() <= 1e-3
 
 
-def test_products_are_counted():
-    """The count of a run that ends after one full cycle is known: two products a step, k for the Ritz values, 2k."""
-    a = random(np.random.default_rng(13), (20, 12))
-    info = truncax.tsvd(a, 2, solver=GolubKahan(), return_info=True)[1]
-    assert info.iterations == 1
-    assert info.products == 2 * 12 + 2 + 2 * 2
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Counting(DenseOperator):
+    """Counts the vectors that it multiplies while the program runs."""
+
+    counted: ClassVar[list] = [0]
+
+    def _count(self, x):
+        columns = 1 if x.ndim == 1 else x.shape[1]
+
+        def add():
+            self.counted[0] += columns
+
+        jax.debug.callback(add)
+
+    def apply(self, x):
+        self._count(x)
+        return super().apply(x)
+
+    def apply_adjoint(self, y):
+        self._count(y)
+        return super().apply_adjoint(y)
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+@pytest.mark.parametrize("hermitian_problem", [False, True])
+def test_the_count_of_products_is_true(block_size, hermitian_problem):
+    rng = np.random.default_rng(13)
+    a = hermitian(rng, np.linspace(1, 0, 150)) if hermitian_problem else random(rng, (200, 150))
+    options = {"block_size": block_size, "ncv": 20}
+    tol, key = jnp.asarray(1e-13), jax.random.key(0)
+
+    @jax.jit
+    def solve(a):
+        operator = Counting(a)
+        if hermitian_problem:
+            return lanczos(operator, 3, "LA", Lanczos(**options), tol, None, key)
+        return golub_kahan(operator, 3, GolubKahan(**options), tol, None, key)
+
+    Counting.counted[0] = 0
+    found = jax.block_until_ready(solve(jnp.asarray(a)))
+    jax.effects_barrier()
+    assert found.iterations > 2
+    assert found.products == Counting.counted[0]
+
+
+@pytest.mark.parametrize("solver", [truncax.Arpack(), truncax.Propack()])
+def test_host_solvers_count_more_than_the_check(solver):
+    a = matrix(np.random.default_rng(18), (120, 90), 0.8 ** np.arange(90))
+    native = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)[1]
+    info = truncax.tsvd(a, 3, solver=solver, return_info=True)[1]
+    assert int(native.products) // 2 < info.products < 4 * int(native.products)
+
+
+@pytest.mark.parametrize("solver", [truncax.Arpack(max_iterations=1), truncax.Propack(max_iterations=8)])
+def test_a_limit_on_a_host_solver_counts(solver):
+    a = random(np.random.default_rng(19), (120, 100))
+    with pytest.raises(truncax.ConvergenceError, match=r"may have given up.*raise max_iterations"):
+        truncax.tsvd(a, 6, solver=solver)
+    assert jnp.all(jnp.isnan(jax.jit(lambda a: truncax.tsvd(a, 6, solver=solver).S)(a)))
+    kept = truncax.tsvd(a, 6, solver=solver, on_failure="keep")
+    np.testing.assert_allclose(kept.S, np.linalg.svd(a, compute_uv=False)[:6], rtol=1e-13)
+
+
+def test_host_solvers_under_vmap_and_grad():
+    a = random(np.random.default_rng(20), (3, 40, 30))
+    for solver in (truncax.Arpack(), truncax.Propack()):
+        S = jax.jit(jax.vmap(lambda a, s=solver: truncax.tsvd(a, 2, solver=s).S))(a)
+        np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:, :2], rtol=1e-13)
+        g = jax.grad(lambda a, s=solver: truncax.tsvd(a, 2, solver=s).S.sum())(a[0])
+        u, _, vh = np.linalg.svd(a[0])
+        np.testing.assert_allclose(g, u[:, :2] @ vh[:2], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_host_solvers_in_single_precision(dtype):
+    a = random(np.random.default_rng(21), (60, 50), dtype == "complex64").astype(dtype)
+    for solver in (truncax.Arpack(), truncax.Propack()):
+        (_, S, _), info = truncax.tsvd(a, 3, solver=solver, return_info=True)
+        np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:3], rtol=1e-5)
+        assert bool(info.converged)
+
+
+@pytest.mark.parametrize("k", [1, 4, 5])
+@pytest.mark.parametrize("solver", [None, Lanczos(), Lanczos(block_size=3), truncax.Arpack()])
+def test_both_ends(k, solver):
+    """``BE`` alternates, a high one first."""
+    values = np.r_[np.linspace(-1, -0.2, 30), np.linspace(0.1, 3, 60)]
+    a = hermitian(np.random.default_rng(22), values)
+    expected = [(values[::-1] if i % 2 == 0 else values)[i // 2] for i in range(k)]
+    found, info = truncax.teigh(a, k, which="BE", solver=solver, return_info=True)
+    np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-13)
+    kept = np.isclose(values[:, None], np.asarray(expected)[None, :]).any(1)
+    gap = np.abs(values[~kept][:, None] - np.asarray(expected)).min() / 3
+    np.testing.assert_allclose([info.cut_gap, info.selection_gap], gap, rtol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (25, 25)])
+def test_smallest_triplets_ascend(shape):
+    a = random(np.random.default_rng(23), shape, True)
+    (U, S, Vh), info = truncax.tsvd(a, 3, which="SM", return_info=True)
+    s = np.linalg.svd(a, compute_uv=False)[::-1]
+    np.testing.assert_allclose(S, s[:3], atol=1e-13)
+    np.testing.assert_allclose(a @ np.asarray(Vh).conj().T, np.asarray(U) * np.asarray(S), atol=1e-12)
+    np.testing.assert_allclose(info.cut_gap, (s[3] - s[2]) / s[-1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("form", ["vector", "Vh", "columns", "zero", "nan"])
+def test_every_form_of_a_start(form):
+    a = matrix(np.random.default_rng(24), (90, 70), 0.8 ** np.arange(70))
+    plain, cold = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)
+    Vh = np.asarray(plain.Vh)
+    v0 = {"vector": Vh.sum(0), "Vh": Vh, "columns": Vh.T, "zero": np.zeros(70), "nan": np.full((3, 70), np.nan)}[form]
+    for solver in (GolubKahan(), truncax.Arpack()):
+        result, warm = truncax.tsvd(a, 3, v0=v0, solver=solver, return_info=True)
+        np.testing.assert_allclose(result.S, plain.S, rtol=1e-13)
+        if form in ("vector", "Vh", "columns") and solver == GolubKahan():
+            assert warm.products < cold.products
+
+
+def test_a_warm_start_of_eigenvectors_saves_products():
+    rng = np.random.default_rng(25)
+    a = hermitian(rng, 0.97 ** np.arange(200))
+    result, cold = truncax.teigh(a, 4, which="LA", solver=Lanczos(), return_info=True)
+    change = hermitian(rng, rng.normal(size=200)) * 1e-4
+    _, warm = truncax.teigh(a + change, 4, which="LA", v0=result.eigenvectors, return_info=True)
+    assert warm.products < cold.products
 
 
 def test_batches():

@@ -3,7 +3,7 @@
 from importlib.metadata import version as _version
 
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
-from .options import Dense, GolubKahan, Implicit, Lanczos
+from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
     InvariantSubspace,
@@ -17,12 +17,14 @@ from .results import (
 __version__ = _version("truncax")
 
 __all__ = [
+    "Arpack",
     "ConvergenceError",
     "Dense",
     "GolubKahan",
     "Implicit",
     "InvariantSubspace",
     "Lanczos",
+    "Propack",
     "SingularSubspaces",
     "SolveInfo",
     "Status",

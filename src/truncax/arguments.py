@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from .numerics.tolerances import computing_dtype
-from .options import Dense, Implicit
+from .options import Arpack, Dense, Implicit
 
 ON_FAILURE = ("raise", "nan", "keep")
 
@@ -71,9 +71,11 @@ def check_which(which: Any, built: tuple[str, ...], planned: tuple[str, ...]) ->
     raise ValueError(f"which must be one of {allowed}, got {which!r}")
 
 
-def check_options(solver: Any, iterative: type, derivative: Any, on_failure: Any, a: Array, vectors: bool) -> Implicit:
+def check_options(
+    solver: Any, solvers: tuple[type, ...], derivative: Any, on_failure: Any, a: Array, vectors: bool
+) -> Implicit:
     """The derivative's options, after a look at the solver and at ``on_failure``."""
-    for name, value, kinds in (("solver", solver, (Dense, iterative)), ("derivative", derivative, (Implicit,))):
+    for name, value, kinds in (("solver", solver, solvers), ("derivative", derivative, (Implicit,))):
         if value is not None and not isinstance(value, kinds):
             allowed = " or ".join(f"truncax.{kind.__name__}(...)" for kind in kinds)
             raise TypeError(f"{name} must be None or {allowed} for this function, got {value!r}")
@@ -109,21 +111,66 @@ def check_positive(name: str, value: Any, dtype: Any) -> Array | None:
     return jnp.asarray(value, jnp.finfo(dtype).dtype)
 
 
-def check_start(v0: Any, a: Array, solver: Any) -> Array | None:
-    """The start vector: length n, or one for each member of the batch."""
+def check_smallest(which: str, solver: Any, v0: Any, key: Any) -> None:
+    """The smallest singular values are served by the full decomposition only."""
+    if which != "SM":
+        return
+    if solver is not None and not isinstance(solver, Dense):
+        raise ValueError(
+            f"which='SM' is built for solver=truncax.Dense() only, got solver={solver!r}: "
+            "leave solver out, or pass Dense()"
+        )
+    for name, value in (("v0", v0), ("key", key)):
+        if value is not None:
+            raise ValueError(f"which='SM' uses the full decomposition, which takes no {name}: leave it out")
+
+
+def check_host_solver(solver: Any, k: int, a: Array, which: str) -> None:
+    """The limits of ARPACK, and an array that can be sent to the host."""
+    if not isinstance(solver, Arpack):
+        return
+    size, complex_ = min(a.shape[-2:]), jnp.iscomplexobj(a)
+    most = size - 2 if complex_ else size - 1
+    if k > most:
+        kind = "complex" if complex_ else "real"
+        raise ValueError(
+            f"solver=Arpack() finds at most {most} pairs of a {kind} problem of size {size}, got k={k}; "
+            "use solver=truncax.Dense()"
+        )
+    if solver.ncv is not None and not k + 1 < solver.ncv <= size:
+        raise ValueError(f"Arpack ncv must be between k + 2 = {k + 2} and {size}, got {solver.ncv}; or leave it out")
+    if which == "BE" and complex_:
+        raise ValueError("solver=Arpack() has no which='BE' for complex matrices; use solver=truncax.Lanczos()")
+
+
+def check_start(v0: Any, a: Array, solver: Any, *, rows: bool) -> Array | None:
+    """The start vectors as rows (..., p, n).
+
+    ``v0`` is a vector (n,), one for each member of the batch (..., n), or a block (..., n, p); also (..., p, n), as
+    ``Vh`` is, if ``rows``.
+    """
     if v0 is None:
         return None
     if isinstance(solver, Dense):
         raise ValueError("solver=Dense() takes no start vector: leave v0 out, or choose an iterative solver")
-    shape = np.shape(v0)
-    allowed = ((a.shape[-1],), (*a.shape[:-2], a.shape[-1]))
-    if shape not in allowed:
-        names = " or ".join(str(s) for s in dict.fromkeys(allowed))
+    shape, batch, n = np.shape(v0), a.shape[:-2], a.shape[-1]
+    vector = shape in ((n,), (*batch, n))
+    across = rows and len(shape) == a.ndim and shape[:-2] == batch and shape[-1] == n
+    down = len(shape) == a.ndim and shape[:-2] == batch and shape[-2] == n
+    if not (vector or across or down):
+        forms = [(n,), (*batch, n), (*batch, n, "p"), *([(*batch, "p", n)] if rows else [])]
+        names = " or ".join(
+            dict.fromkeys("(" + ", ".join(map(str, form)) + ("," if len(form) == 1 else "") + ")" for form in forms)
+        )
         raise ValueError(f"v0 must have shape {names} for a of shape {a.shape}, got {shape}")
     v0 = jnp.asarray(v0)
     if jnp.iscomplexobj(v0) and not jnp.iscomplexobj(a):
         raise TypeError(f"v0 is complex ({v0.dtype}) but a is real ({a.dtype})")
-    return jax.lax.stop_gradient(v0).astype(a.dtype)
+    v0 = jax.lax.stop_gradient(v0).astype(a.dtype)
+    # Vh holds the conjugates of the vectors in its rows.
+    if vector and len(shape) < a.ndim:
+        return v0[..., None, :]
+    return jnp.conj(v0) if across else jnp.swapaxes(v0, -1, -2)
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import jax.numpy as jnp
 from jax import Array
 
 from . import pipeline
-from .arguments import check_array, check_key, check_options, check_positive, check_rank, check_start, check_which
+from .arguments import (
+    check_array,
+    check_host_solver,
+    check_key,
+    check_options,
+    check_positive,
+    check_rank,
+    check_smallest,
+    check_start,
+    check_which,
+)
 from .failure import raise_if_failed
 from .numerics.tolerances import computing_dtype, solve_tolerance
-from .options import Dense, GolubKahan, Implicit, Lanczos
+from .options import Implicit, Krylov
 from .results import InvariantSubspace, SingularSubspaces, SolveInfo, TEighResult, TSVDResult
-from .solvers.select import choose_eigh, choose_svd
+from .solvers.select import EighSolver, SvdSolver, choose_eigh, choose_svd
 
 
 def tsvd(
@@ -21,7 +31,7 @@ def tsvd(
     k: int,
     *,
     which: str = "LM",
-    solver: Dense | GolubKahan | None = None,
+    solver: SvdSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -39,12 +49,15 @@ def tsvd(
             complex128 are computed as they are, float16 and bfloat16 in float32 (and returned as they came),
             integers and bools in the default float.
         k: static int, 1 <= k <= min(m, n).
-        which: ``"LM"``, the largest singular values; ``S`` descends.
-        solver: ``GolubKahan(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above
-            an eighth of min(m, n), else ``GolubKahan()``.
+        which: ``"LM"``, the largest singular values, ``S`` descends; ``"SM"``, the smallest, ``S`` ascends, by
+            ``Dense()`` only for now.
+        solver: ``GolubKahan(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` or ``Propack(...)`` on the host; by
+            default what ``truncax.solvers.select`` chooses from k and the shape, ``Dense()`` for small matrices and
+            for k that are a large part of them, else ``GolubKahan()``.
         derivative: ``Implicit(...)``, the options of the derivative's linear solve.
-        v0: a right start vector (n,) or (..., n) of the iterative solver; its derivative is zero. One that is zero
-            or not finite counts as none.
+        v0: where the iterative solver starts; its derivative is zero. A right vector (n,) or (..., n), a block of
+            columns (..., n, p), or the ``Vh`` of an earlier result (..., p, n). It saves the first steps: under
+            a loose ``tol`` a good part, under the default a tenth. What is zero or not finite counts as none.
         key: PRNG key of the start vector and of the verification; by default a fixed one. The same input gives
             the same bits.
         tol: the largest allowed ``||a v - s u||`` and ``||a^H u - s v||``, relative to ``s_1``. By default
@@ -60,7 +73,7 @@ def tsvd(
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
-        NotImplementedError: what is planned and not built (``which="SM"``, sparse or function operators).
+        NotImplementedError: what is planned and not built (sparse or function operators).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options.
     With ``P_U = I - U U^H``, ``P_V = I - V V^H`` and ``Ap = P_U a P_V`` (what was discarded),
@@ -102,7 +115,7 @@ def singular_subspaces(
     k: int,
     *,
     which: str = "LM",
-    solver: Dense | GolubKahan | None = None,
+    solver: SvdSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -167,7 +180,7 @@ def teigh(
     b: Any = None,
     which: str = "LM",
     sigma: Any = None,
-    solver: Dense | Lanczos | None = None,
+    solver: EighSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -184,13 +197,15 @@ def teigh(
         k: static int, 1 <= k <= n.
         b: not built yet (the generalized problem); must be None.
         which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,
-            unlike the ascending order of jnp's and SciPy's eigh), ``"SA"`` smallest (ascending).
+            unlike the ascending order of jnp's and SciPy's eigh), ``"SA"`` smallest (ascending), ``"BE"`` from
+            both ends, alternating, a largest one first.
         sigma: not built yet (shift-invert); must be None.
-        solver: ``Lanczos(...)`` or ``Dense(...)``; by default ``Dense()`` for small matrices and for k above an
-            eighth of n, else ``Lanczos()``.
+        solver: ``Lanczos(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default what
+            ``truncax.solvers.select`` chooses from k and n, ``Dense()`` or ``Lanczos()``.
         derivative: ``Implicit(...)``, the options of the derivative's linear solve.
-        v0: a start vector (n,) or (..., n) of the iterative solver; its derivative is zero. One that is zero or not
-            finite counts as none.
+        v0: where the iterative solver starts; its derivative is zero. A vector (n,) or (..., n), or a block of
+            columns (..., n, p), such as the eigenvectors of an earlier result. What is zero or not finite counts as
+            none.
         key: PRNG key of the start vector and of the checks; by default a fixed one.
         tol: the largest allowed ``||a x - l x||``, relative to the largest magnitude of an eigenvalue seen.
             By default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside
@@ -206,7 +221,7 @@ def teigh(
         ValueError, TypeError: a bad argument; also a matrix that is not finite or not Hermitian, where values
             are concrete (where they are traced the result is NaN and the status says so). ``y^H a x`` is compared
             with ``(x^H a y)^*`` for random x and y, up to rounding.
-        NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"`` and ``"BE"``).
+        NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"``).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``. The tangent of ``a`` is symmetrised,
     ``da <- (da + da^H) / 2``, in every product, so the gradient is Hermitian. With P = I - Q Q^H:
@@ -245,7 +260,7 @@ def invariant_subspace(
     b: Any = None,
     which: str = "LM",
     sigma: Any = None,
-    solver: Dense | Lanczos | None = None,
+    solver: EighSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -317,14 +332,16 @@ def _singular(
 ) -> tuple[tuple[Array, Array, Array], SolveInfo]:
     a = check_array(a, square=False)
     k = check_rank(k, a.shape)
-    check_which(which, ("LM",), planned=("SM",))
+    check_which(which, ("LM", "SM"), planned=())
     m, n = a.shape[-2:]
-    derivative = check_options(solver, GolubKahan, derivative, on_failure, a, vectors)
-    v0, key, tol = check_start(v0, a, solver), check_key(key, solver), _tolerance(tol, a)
-    solver = solver or choose_svd(k, (m, n), starts=v0 is not None or key is not None)
-    basis = None if isinstance(solver, Dense) else solver.basis_size(k, min(m, n))
+    derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
+    check_smallest(which, solver, v0, key)
+    check_host_solver(solver, k, a, which)
+    v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
+    solver = solver or choose_svd(k, (m, n), which, starts=v0 is not None or key is not None)
+    basis = solver.basis_size(k, min(m, n)) if isinstance(solver, Krylov) else min(m, n)
     parts, info = pipeline.singular(
-        a, solver, derivative, v0, key, tol, k=k, vectors=vectors, fill=on_failure != "keep"
+        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
     )
     if on_failure == "raise":
         raise_if_failed(info, tol, solver, basis)
@@ -348,14 +365,15 @@ def _hermitian(
 ) -> tuple[tuple[Array, Array], SolveInfo]:
     a = check_array(a, square=True)
     k = check_rank(k, a.shape)
-    check_which(which, ("LM", "LA", "SA"), planned=("SM", "BE"))
+    check_which(which, ("LM", "LA", "SA", "BE"), planned=("SM",))
     for name, value in (("b", b), ("sigma", sigma)):
         if value is not None:
             raise NotImplementedError(f"{name}= is not built yet: leave it out")
-    derivative = check_options(solver, Lanczos, derivative, on_failure, a, vectors)
-    v0, key, tol = check_start(v0, a, solver), check_key(key, solver), _tolerance(tol, a)
+    derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
+    check_host_solver(solver, k, a, which)
+    v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
     solver = solver or choose_eigh(k, a.shape[-1], starts=v0 is not None or key is not None)
-    basis = None if isinstance(solver, Dense) else solver.basis_size(k, a.shape[-1])
+    basis = solver.basis_size(k, a.shape[-1]) if isinstance(solver, Krylov) else a.shape[-1]
     parts, info = pipeline.hermitian(
         a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
     )

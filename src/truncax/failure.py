@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .options import Dense, Krylov
+from .options import Arpack, Dense, Krylov, Propack
 from .results import ConvergenceError, SolveInfo, Status
 
 
@@ -14,7 +14,7 @@ def poison(x: Array, trusted: Array) -> Array:
     return x * jnp.where(trusted, 1, jnp.nan).astype(x.dtype)
 
 
-def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov, ncv: int | None) -> None:
+def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack | Propack, ncv: int) -> None:
     """Raise what ``info`` says, if its values are concrete; ``ncv`` is the basis size that was used.
 
     Traced values (jit, vmap, scan, checkpoint) cannot be tested; there the results are NaN.
@@ -37,6 +37,10 @@ def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov, ncv: in
     worst = float(np.max(np.asarray(info.residual_norms)))
     if isinstance(solver, Dense):
         work, advice = "by the full decomposition", "raise tol, or use a wider dtype"
+    elif isinstance(solver, Arpack | Propack):
+        name = type(solver).__name__
+        work = f"after {np.max(np.asarray(info.products))} products, and {name} may have given up"
+        advice = f"raise max_iterations in solver={name}(...), raise tol, or leave solver out"
     else:
         work = (
             f"after {np.max(np.asarray(info.iterations))} of {solver.restart_limit} restart cycles "

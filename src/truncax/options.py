@@ -41,25 +41,26 @@ class Krylov:
         _check_count("ncv", self.ncv)
         _check_count("block_size", self.block_size)
         _check_count("max_restarts", self.max_restarts)
-        if self.block_size not in (None, 1):
-            raise NotImplementedError(
-                f"block_size={self.block_size} is not built yet: only single vectors are, leave block_size out"
-            )
+
+    def block(self, k: int, size: int) -> int:
+        """The number of vectors that are multiplied at once, for k wanted pairs of a problem of this size."""
+        if self.block_size is not None:
+            return min(self.block_size, size)
+        return 4 if size >= 1536 or (k >= 32 and size >= 512) else 1
 
     def basis_size(self, k: int, size: int) -> int:
-        """The number of basis vectors for k wanted pairs of a problem of this size.
-
-        By default 2 k, and at least k + 20: as many leftover pairs as wanted ones, which speed up the
-        restarts, without the small dense problem growing dear.
-        """
+        """The number of basis vectors for k wanted pairs of a problem of this size, in whole blocks."""
+        block = self.block(k, size)
         if self.ncv is None:
-            return min(max(2 * k, k + 20), size)
-        if self.ncv < min(k + 2, size):
-            raise ValueError(
-                f"ncv must leave room for at least two vectors beyond k: got ncv={self.ncv} with k={k}; "
-                f"use ncv >= {min(k + 2, size)} or leave it out"
-            )
-        return min(self.ncv, size)
+            wanted = max(2 * k, k + (24 if block == 1 else 48))
+        else:
+            wanted, least = self.ncv, min(k + max(2, block), size)
+            if wanted < least:
+                raise ValueError(
+                    f"ncv must leave room for at least {max(2, block)} vectors beyond k: got ncv={wanted} with k={k} "
+                    f"and blocks of {block}; use ncv >= {least} or leave it out"
+                )
+        return -(-min(wanted, size) // block) * block
 
     @property
     def restart_limit(self) -> int:
@@ -72,9 +73,11 @@ class Krylov:
 class GolubKahan(Krylov):
     """Thick-restart Golub-Kahan-Lanczos bidiagonalisation, for ``tsvd`` and ``singular_subspaces``.
 
-    - ``ncv``: the number of basis vectors on each side, at least k + 2; default ``max(2 k, k + 20)``; never
-      more than the smaller side.
-    - ``block_size``: only 1 (single vectors) for now.
+    - ``ncv``: the number of basis vectors on each side, at least k + 2 and k + ``block_size``; rounded up to whole
+      blocks, and never more than the smaller side needs. By default ``max(2 k, k + 24)`` for single vectors and
+      ``max(2 k, k + 48)`` for blocks.
+    - ``block_size``: how many vectors are multiplied at once. By default 1 below a size of 1536 (512 for k >= 32),
+      where the matrix sits in the cache, and 4 above, where a block product costs little more than one vector.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
 
     Source: Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005).
@@ -86,13 +89,53 @@ class GolubKahan(Krylov):
 class Lanczos(Krylov):
     """Thick-restart Lanczos, for ``teigh`` and ``invariant_subspace``.
 
-    - ``ncv``: the number of basis vectors, at least k + 2; default ``max(2 k, k + 20)``; never
-      more than the smaller side.
-    - ``block_size``: only 1 (single vectors) for now.
+    - ``ncv``, ``block_size``: as for ``GolubKahan``.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
 
     Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000).
     """
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Arpack:
+    """ARPACK by SciPy, on the host, for all four functions: arrays only, on a CPU.
+
+    Its result is checked by the native solver, which completes what it missed (members of multiplets).
+
+    - ``ncv``: the number of Lanczos vectors; default SciPy's, ``max(2 k + 1, 20)``.
+    - ``max_iterations``: restarts before it gives up, and the result counts as not converged. By default SciPy's
+      limit, ten times the size, after which the native solver goes on.
+
+    Source: Lehoucq, Sorensen and Yang, ARPACK Users' Guide, 1998; ``scipy.sparse.linalg.eigsh`` and ``svds``.
+    """
+
+    ncv: int | None = _static()
+    max_iterations: int | None = _static()
+
+    def __post_init__(self) -> None:
+        _check_count("ncv", self.ncv)
+        _check_count("max_iterations", self.max_iterations)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Propack:
+    """PROPACK by SciPy, on the host, for ``tsvd`` and ``singular_subspaces``: arrays only, on a CPU.
+
+    Its result is checked by the native solver, which completes what it missed (members of multiplets).
+
+    - ``max_iterations``: the dimension of the Krylov space at which it gives up, and the result counts as not
+      converged. By default the lesser of the shorter side and ``max(10 k, 400)``, after which the native solver goes
+      on.
+
+    Source: Larsen, PROPACK, 1998; ``scipy.sparse.linalg.svds``.
+    """
+
+    max_iterations: int | None = _static()
+
+    def __post_init__(self) -> None:
+        _check_count("max_iterations", self.max_iterations)
 
 
 @jax.tree_util.register_dataclass

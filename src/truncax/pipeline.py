@@ -16,24 +16,25 @@ from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype, degeneracy_rtol, derivative_tolerance, power_of_two
 from .operators.dense import DenseOperator, HermitianDenseOperator
 from .operators.operator import Operator, Scaled, frozen
-from .options import Dense, GolubKahan, Implicit, Lanczos
+from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
-from .solvers.found import largest_magnitude
-from .solvers.select import solve_eigh, solve_svd
+from .solvers.found import largest_singular
+from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
 
 
-@partial(jax.jit, static_argnames=("k", "vectors", "fill"))
+@partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
 def singular(
     a: Array,
-    solver: Dense | GolubKahan,
+    solver: SvdSolver,
     derivative: Implicit,
     v0: Array | None,
     key: Array | None,
     tol: Array,
     *,
     k: int,
+    which: str,
     vectors: bool,
     fill: bool,
 ) -> tuple[tuple[Array, Array, Array], SolveInfo]:
@@ -41,13 +42,16 @@ def singular(
 
     def one(a: Array, v0: Array | None) -> Any:
         operator, finite = _scaled(DenseOperator(a.astype(computing_dtype(a.dtype))))
-        found = solve_svd(frozen(operator), k, solver, tol, v0, _key(key))
-        info = certify_triplets(frozen(operator), found, tol, finite)
+        found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
+        info = certify_triplets(frozen(operator), found, which, tol, finite)
+        size = largest_singular(found)
         C = jnp.diag(found.s).astype(operator.dtype)
         options = _derivative_options(derivative, operator)
-        U, C, V = attach_singular_subspaces(operator, found.U, C, found.V, options["tol"], options["max_steps"])
+        U, C, V = attach_singular_subspaces(
+            operator, found.U, C, found.V, size, options["tol"], which, options["max_steps"]
+        )
         if vectors:
-            u, s, v = diagonal_svd(C, options["rtol"] * found.s[0])
+            u, s, v = diagonal_svd(C, options["rtol"] * size)
             U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
         else:
             middle = times(C, operator.scale)
@@ -59,7 +63,7 @@ def singular(
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
 def hermitian(
     a: Array,
-    solver: Dense | Lanczos,
+    solver: EighSolver,
     derivative: Implicit,
     v0: Array | None,
     key: Array | None,
@@ -80,10 +84,11 @@ def hermitian(
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _derivative_options(derivative, operator)
-        size = largest_magnitude(found)
-        Q, H = attach_invariant_subspace(operator, found.Q, H, size, options["tol"], which, options["max_steps"])
+        Q, H = attach_invariant_subspace(
+            operator, found.Q, H, found.largest, options["tol"], which, options["max_steps"]
+        )
         if vectors:
-            values, u = diagonal_eigh(H, options["rtol"] * size)
+            values, u = diagonal_eigh(H, options["rtol"] * found.largest)
             Q, middle = matmul(Q, u), times(values, operator.scale)
         else:
             middle = times(H, operator.scale)
@@ -127,8 +132,8 @@ def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -
 
 
 def _over_batch(one: Callable, a: Array, v0: Array | None) -> Any:
-    """``one`` mapped over the leading axes of ``a``, and of ``v0`` if it has them."""
-    shared = v0 is not None and v0.ndim == 1
+    """``one`` mapped over the leading axes of ``a``, and of ``v0`` (..., p, n) if it has them."""
+    shared = v0 is not None and v0.ndim == 2
     for _ in range(a.ndim - 2):
         one = jax.vmap(one, in_axes=(0, None if shared else 0))
     return one(a, v0)

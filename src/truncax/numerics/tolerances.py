@@ -58,6 +58,11 @@ def singular_curvature(dtype: Any) -> float:
     return 128 * epsilon(dtype)
 
 
+def small_turn(dtype: Any) -> float:
+    """A rotation by less than ``eps^(3/8)``, 1e-6 and 3e-3, is right to rounding in first order and one polar step."""
+    return epsilon(dtype) ** (3 / 8)
+
+
 def power_of_two(magnitude: Array) -> Array:
     """The power of two next to ``magnitude``; 1 where it is zero or not finite.
 

@@ -15,22 +15,22 @@ from .eigh import invariant_tangent
 from .svd import singular_tangent
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(5,))
+@partial(jax.custom_jvp, nondiff_argnums=(6, 7))
 def attach_singular_subspaces(
-    operator: Operator, U: Array, C: Array, V: Array, tol: Array, max_steps: int
+    operator: Operator, U: Array, C: Array, V: Array, size: Array, tol: Array, which: str, max_steps: int
 ) -> tuple[Array, Array, Array]:
     """``(U, C, V)`` with the derivative with respect to the operator (``rules.svd``)."""
     return U, C, V
 
 
 @attach_singular_subspaces.defjvp
-def _singular_jvp(max_steps, primals, tangents):
-    operator, *factors, tol = primals
+def _singular_jvp(which, max_steps, primals, tangents):
+    operator, *factors, size, tol = primals
     d_operator = tangents[0]
-    U, C, V = attach_singular_subspaces(operator, *factors, tol, max_steps)
+    U, C, V = attach_singular_subspaces(operator, *factors, size, tol, which, max_steps)
     _, dAV = jax.jvp(lambda a: a.apply(V), (operator,), (d_operator,))
     _, dAHU = jax.jvp(lambda a: a.apply_adjoint(U), (operator,), (d_operator,))
-    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, tol=tol, max_steps=max_steps)
+    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, size=size, which=which, tol=tol, max_steps=max_steps)
     return (U, C, V), tuple(tangent)
 
 

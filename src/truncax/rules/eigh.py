@@ -32,7 +32,7 @@ def definite_sign(values: Array, which: str) -> Array:
     """The sign that makes ``P (A - l_j) P`` positive definite on the complement, for each kept pair.
 
     The discarded values lie above the smallest ones (+1), below the largest ones (-1), and between
-    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j).
+    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j). Both ends alternate, a high one first.
     """
     if which == "SA":
         return jnp.ones_like(values)
@@ -40,7 +40,9 @@ def definite_sign(values: Array, which: str) -> Array:
         return -jnp.ones_like(values)
     if which == "LM":
         return jnp.where(values < 0, 1, -1).astype(values.dtype)
-    raise ValueError(f"which must be 'LM', 'LA' or 'SA', got {which!r}")
+    if which == "BE":
+        return jnp.where(jnp.arange(values.shape[0]) % 2, 1, -1).astype(values.dtype)
+    raise ValueError(f"which must be 'LM', 'LA', 'SA' or 'BE', got {which!r}")
 
 
 def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..complement.solve import solve_self_adjoint
-from ..numerics.products import adjoint, matmul, project_out
+from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
 from ..operators.operator import Adjoint, Operator
 
@@ -50,45 +50,70 @@ def discarded_part(operator: Operator, U: Array, V: Array) -> tuple[Callable, Ca
     return forward, adjoint_
 
 
-def masked_inverse(C: Array) -> Array:
-    """``C^-1`` on the triplets with ``s > 32 eps s_1``, zero on the others: ``M (M C M + I - M)^-1 M``."""
+def masked_inverse(C: Array, size: Array) -> Array:
+    """``C^-1`` on the triplets with ``s > 32 eps size``, zero on the others: ``M (M C M + I - M)^-1 M``."""
     s = lax.stop_gradient(jnp.abs(jnp.diagonal(C)))
-    kept = jnp.diag(s > negligible(C.dtype) * jnp.max(s)).astype(C.dtype)
+    kept = jnp.diag(s > negligible(C.dtype) * size).astype(C.dtype)
     one = jnp.eye(C.shape[0], dtype=C.dtype)
     inside = matmul(kept, matmul(C, kept))
     return matmul(kept, matmul(jnp.linalg.inv(inside + one - kept), kept))
 
 
 def singular_tangent(
-    operator: Operator, U: Array, C: Array, V: Array, dAV: Array, dAHU: Array, *, tol: Array, max_steps: int
+    operator: Operator,
+    U: Array,
+    C: Array,
+    V: Array,
+    dAV: Array,
+    dAHU: Array,
+    *,
+    size: Array,
+    which: str,
+    tol: Array,
+    max_steps: int,
 ) -> SingularTangent:
-    """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k).
+    """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k); ``size`` is the largest singular value.
 
-    X and Y come from the eliminated, scaled system on the smaller side, for m <= n
+    X and Y come from the eliminated system on the smaller side, for m <= n with ``Y = (Bt + Ap^H X) C^-H``. Where
+    the largest values are kept it is scaled, ``X = Xh C^-1``,
 
-        Xh - Ap Ap^H Xh (C^H C)^-1 = B + Ap Bt C^-H,    X = Xh C^-1,    Y = (Bt + Ap^H X) C^-H
+        Xh - Ap Ap^H Xh (C^H C)^-1 = B + Ap Bt C^-H
 
-    which is positive definite on the whole space: its eigenvalues are ``1 - s_l^2 / s_j^2`` for the
-    discarded s_l, and 1. For m > n the roles are exchanged. Where s_j = 0, X_j = Y_j = 0.
+    which is positive definite on the whole space: its eigenvalues are ``1 - s_l^2 / s_j^2`` for the discarded s_l,
+    and 1. Where the smallest are kept,
+
+        Ap Ap^H X - X C C^H + U U^H X size^2 = -(B C^H + Ap Bt)
+
+    is: its eigenvalues are ``s_l^2 - s_j^2``, and ``size^2``; without the last term on the left it would be negative
+    on span(U), and the transposed solve wrong. For m > n the roles are exchanged. Where s_j = 0, Y_j = 0, and X_j = 0
+    where the largest are kept.
     """
     m, n = operator.shape
     if m > n:
-        flipped = singular_tangent(Adjoint(operator), V, adjoint(C), U, dAHU, dAV, tol=tol, max_steps=max_steps)
+        flipped = singular_tangent(
+            Adjoint(operator), V, adjoint(C), U, dAHU, dAV, size=size, which=which, tol=tol, max_steps=max_steps
+        )
         return SingularTangent(flipped.dV, adjoint(flipped.dC), flipped.dU)
     Ap, ApH = discarded_part(operator, U, V)
     dC = matmul(adjoint(U), dAV)
     B = project_out(U, dAV)
     Bt = project_out(V, dAHU)
-    Ci = masked_inverse(C)
+    Ci = masked_inverse(C, size)
     CiH = adjoint(Ci)
-    G = matmul(Ci, CiH)
-    Xh = solve_self_adjoint(
-        lambda x: x - matmul(Ap(ApH(x)), G),
-        B + Ap(matmul(Bt, CiH)),
-        sign=jnp.ones_like(jnp.diagonal(C).real),
-        tol=tol,
-        max_steps=max_steps,
-    )
-    X = matmul(Xh, Ci)
+    sign = jnp.ones_like(jnp.diagonal(C).real)
+    if which == "SM":
+        CCH = matmul(C, adjoint(C))
+
+        def complement(x: Array) -> Array:
+            y = project_out(U, x)
+            return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
+
+        b = -(matmul(B, adjoint(C)) + Ap(Bt))
+        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, tol=tol, max_steps=max_steps))
+    else:
+        G = matmul(Ci, CiH)
+        b = B + Ap(matmul(Bt, CiH))
+        Xh = solve_self_adjoint(lambda x: x - matmul(Ap(ApH(x)), G), b, sign=sign, tol=tol, max_steps=max_steps)
+        X = matmul(Xh, Ci)
     Y = matmul(Bt + ApH(X), CiH)
     return SingularTangent(X, dC, Y)

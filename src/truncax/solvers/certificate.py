@@ -1,14 +1,14 @@
-"""What the returned vectors are worth: residuals from new products, and the gaps that decide the derivative."""
+"""What the returned vectors are worth: the status from their residuals, and the gaps that decide the derivative."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..numerics.products import adjoint, column_norms, matmul, times
+from ..numerics.products import adjoint, column_norms, matmul
 from ..numerics.tolerances import epsilon, rounding_floor
 from ..operators.operator import Operator
 from ..results import SolveInfo, Status
-from .found import Eigenpairs, Triplets, largest_magnitude
+from .found import Eigenpairs, Triplets, largest_singular
 
 
 def _relative(x: Array, largest: Array) -> Array:
@@ -16,7 +16,6 @@ def _relative(x: Array, largest: Array) -> Array:
 
 
 def _info(
-    residuals: Array,
     largest: Array,
     gaps: tuple[Array, Array],
     found: Triplets | Eigenpairs,
@@ -26,7 +25,7 @@ def _info(
     finite: Array,
     hermitian: Array,
 ) -> SolveInfo:
-    residual_norms = _relative(residuals, largest)
+    residual_norms = _relative(found.residuals, largest)
     allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
     status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
     status = jnp.where(hermitian, status, Status.NOT_HERMITIAN)
@@ -43,34 +42,33 @@ def _info(
     )
 
 
-def certify_triplets(operator: Operator, found: Triplets, tol: Array, finite: Array) -> SolveInfo:
+def certify_triplets(operator: Operator, found: Triplets, which: str, tol: Array, finite: Array) -> SolveInfo:
     """The ``SolveInfo`` of singular triplets. When m != n the zeros of the longer side count as discarded."""
-    U, s, V = found.U, found.s, found.V
-    k = s.shape[0]
-    right = column_norms(operator.apply(V) - times(U, s))
-    left = column_norms(operator.apply_adjoint(U) - times(V, s))
-    m, n = operator.shape
-    discarded = found.leftover if m == n else jnp.append(found.leftover, 0)
-    gap = s[-1] - jnp.max(discarded, initial=-jnp.inf)
-    return _info(jnp.maximum(right, left), s[0], (gap, gap), found, 2 * k, max(m, n), tol, finite, jnp.ones((), bool))
+    s, (m, n), largest = found.s, operator.shape, largest_singular(found)
+    if which == "SM":
+        # The zeros of the longer side are a null space of their own, kept apart by the rule.
+        gap = jnp.min(found.leftover, initial=jnp.inf) - s[-1]
+    else:
+        discarded = found.leftover if m == n else jnp.append(found.leftover, 0)
+        gap = s[-1] - jnp.max(discarded, initial=-jnp.inf)
+    return _info(largest, (gap, gap), found, 0, max(m, n), tol, finite, jnp.ones((), bool))
 
 
 def certify_eigenpairs(
     operator: Operator, found: Eigenpairs, which: str, tol: Array, finite: Array, hermitian: Array
 ) -> SolveInfo:
     """The ``SolveInfo`` of eigenpairs."""
-    values, Q, leftover = found.values, found.Q, found.leftover
-    residuals = column_norms(operator.apply(Q) - times(Q, values))
-    largest = largest_magnitude(found)
+    values, leftover, largest = found.values, found.leftover, found.largest
     cut_gap = jnp.min(jnp.abs(values[:, None] - leftover[None, :]), initial=jnp.inf)
-    if leftover.shape[0]:
+    if which == "BE":
+        selection_gap = cut_gap
+    elif leftover.shape[0]:
         rank = jnp.abs if which == "LM" else jnp.asarray
         selection_gap = jnp.abs(rank(values[-1]) - rank(leftover[0]))
     else:
         selection_gap = jnp.full_like(cut_gap, jnp.inf)
     # The two vectors of the Hermitian test are products as well.
-    products = values.shape[0] + 2
-    return _info(residuals, largest, (cut_gap, selection_gap), found, products, Q.shape[0], tol, finite, hermitian)
+    return _info(largest, (cut_gap, selection_gap), found, 2, found.Q.shape[0], tol, finite, hermitian)
 
 
 def is_hermitian(operator: Operator, key: Array) -> Array:

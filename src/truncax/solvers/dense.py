@@ -1,24 +1,34 @@
-"""The full decomposition, cut after k."""
+"""The full decomposition, cut after k; only the kept vectors of the longer side are formed."""
 
 import jax.numpy as jnp
 
-from ..numerics.products import adjoint
+from ..numerics.products import adjoint, column_norms, matmul, times
 from ..operators.dense import DenseOperator
 from .found import Eigenpairs, Triplets, best_first
+from .refine import triplet_residuals
 
-_NO_WORK = jnp.int32
 
+def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
+    """All singular values of the array by LAPACK or cuSOLVER, the k best triplets by ``which`` kept.
 
-def dense_svd(operator: DenseOperator, k: int) -> Triplets:
-    """All singular triplets of the array by LAPACK or cuSOLVER, the first k of them kept."""
-    U, s, Vh = jnp.linalg.svd(operator.array, full_matrices=False)
-    return Triplets(U[:, :k], s[:k], adjoint(Vh[:k]), s[k:], _NO_WORK(0), _NO_WORK(0), jnp.ones((), bool))
+    A long array is first reduced by QR, a wide one transposed: LAPACK takes up to twice as long for a wide one.
+    """
+    m, n = operator.shape
+    a = operator.array if m >= n else adjoint(operator.array)
+    q, r = jnp.linalg.qr(a) if m != n else (None, a)
+    p, s, vh = jnp.linalg.svd(r, full_matrices=False)
+    if which == "SM":
+        p, s, vh = p[:, ::-1], s[::-1], vh[::-1]
+    U, V = p[:, :k] if q is None else matmul(q, p[:, :k]), adjoint(vh[:k])
+    U, V = (U, V) if m >= n else (V, U)
+    residuals = triplet_residuals(operator, U, s[:k], V, operator.apply(V))
+    return Triplets(U, s[:k], V, residuals, s[k:], jnp.int32(0), jnp.int32(2 * k), jnp.ones((), bool))
 
 
 def dense_eigh(operator: DenseOperator, k: int, which: str) -> Eigenpairs:
     """All eigenpairs of the array by LAPACK or cuSOLVER, the k best by ``which`` kept."""
     values, Q = jnp.linalg.eigh(operator.array)
-    order = best_first(values, which)
-    return Eigenpairs(
-        values[order[:k]], Q[:, order[:k]], values[order[k:]], _NO_WORK(0), _NO_WORK(0), jnp.ones((), bool)
-    )
+    order, largest = best_first(values, which), jnp.max(jnp.abs(values))
+    values, Q, leftover = values[order[:k]], Q[:, order[:k]], values[order[k:]]
+    residuals = column_norms(operator.apply(Q) - times(Q, values))
+    return Eigenpairs(values, Q, residuals, leftover, largest, jnp.int32(0), jnp.int32(k), jnp.ones((), bool))

@@ -7,7 +7,9 @@ from jax import Array
 
 
 class Triplets(NamedTuple):
-    """``U`` (m, k), ``s`` (k,) descending, ``V`` (n, k); the leftover Ritz values; the work done.
+    """``U`` (m, k), ``s`` (k,) best first, ``V`` (n, k), measured residuals; leftover Ritz values; the work done.
+
+    Where the leftovers are fewer than their array, the rest is -inf (for eigenpairs inf).
 
     ``verified``: the solver made sure that no better triplet was missed.
     """
@@ -15,6 +17,7 @@ class Triplets(NamedTuple):
     U: Array
     s: Array
     V: Array
+    residuals: Array
     leftover: Array
     iterations: Array
     products: Array
@@ -22,25 +25,34 @@ class Triplets(NamedTuple):
 
 
 class Eigenpairs(NamedTuple):
-    """``values`` (k,) best first, ``Q`` (n, k); the leftover Ritz values, best first; the work done.
+    """``values`` (k,) best first, ``Q`` (n, k), measured residuals; leftover Ritz values, best first; the ``largest``
+    magnitude of an eigenvalue that was seen, kept or not; the work done.
 
     ``verified``: the solver made sure that no better pair was missed.
     """
 
     values: Array
     Q: Array
+    residuals: Array
     leftover: Array
+    largest: Array
     iterations: Array
     products: Array
     verified: Array
 
 
-def largest_magnitude(found: Eigenpairs) -> Array:
-    """The largest magnitude of an eigenvalue that was seen, kept or not: the order of the norm of A."""
-    return jnp.maximum(jnp.max(jnp.abs(found.values)), jnp.max(jnp.abs(found.leftover), initial=0))
+def largest_singular(found: Triplets) -> Array:
+    """The largest singular value that was seen, kept or not."""
+    return jnp.maximum(jnp.max(found.s), jnp.max(found.leftover, initial=0))
 
 
-def best_first(values: Array, which: str) -> Array:
-    """The indices that bring real ``values`` into the order of ``which``."""
+def best_first(values: Array, which: str, count: Array | int | None = None) -> Array:
+    """The indices that bring ascending ``values`` into the order of ``which``; what follows ``count`` stays last."""
+    size = values.shape[0]
+    count = size if count is None else count
+    index = jnp.arange(size, dtype=jnp.int32)
+    if which == "BE":
+        alternating = jnp.where(index % 2 == 0, count - 1 - index // 2, index // 2)
+        return jnp.where(index < count, alternating, index)
     key = {"LA": -values, "SA": values, "LM": -jnp.abs(values)}[which]
-    return jnp.argsort(key)
+    return jnp.argsort(jnp.where(index < count, key, jnp.inf))

@@ -1,13 +1,16 @@
-"""Thick-restart Golub-Kahan-Lanczos bidiagonalisation with full reorthogonalisation.
+"""Thick-restart block Golub-Kahan-Lanczos bidiagonalisation with full reorthogonalisation.
 
 The bases are stored by rows. With j columns filled, and rows u_i, v_i as column vectors U, V:
 
     A V_j = U_j B_j                                   B_j = U_j^H A V_j, from the Gram-Schmidt coefficients
-    A^H U_j = V_j B_j^H + beta v_{j+1} e_j^H
+    A^H U_j = V_j B_j^H + V_wait E^H                  V_wait: the ``width`` rows that wait to be multiplied by A
 
-so that ``A V = U B`` holds to rounding whatever direction comes next: a restart, a fresh random one.
+so that ``A V = U B`` holds to rounding whatever comes next: a restart, a fresh random block, a start of many vectors.
+The columns of E stand in B beside those of B_j, where the waiting rows will be. A Ritz triplet from
+``B_j = P diag(s) Q^H`` has the residuals zero and ``|p_i^H E|``.
 
-Source: Golub and Kahan 1965; Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005).
+Source: Golub and Kahan 1965; Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005), Electron. Trans. Numer. Anal. 23
+(2006) for blocks.
 """
 
 from typing import NamedTuple
@@ -16,23 +19,27 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.orthonormal import orthonormalise, random_directions
-from ..numerics.products import adjoint, matmul
+from ..numerics.products import adjoint, column_norms, matmul
 from ..operators.operator import Operator
 from ..options import GolubKahan
 from .found import Triplets
-from .refine import polar_step, singular_rayleigh_ritz
-from .restart import RestartState, first_cycle, is_settled, kept_size, next_restart, probe_length
+from .refine import finish_triplets
+from .restart import Restart, Ritz, first_cycle, next_restart, start_block
+from .small import singular_rayleigh_ritz
 
 
 class _State(NamedTuple):
     U: Array
     V: Array
-    left: Array
-    s: Array
-    right: Array
     B: Array
-    restart: RestartState
+    filled: Array
+    width: Array
+    left: Array
+    right: Array
+    values: Array
+    restart: Restart
     cycles: Array
+    restarts: Array
     products: Array
 
 
@@ -41,69 +48,99 @@ def golub_kahan(
 ) -> Triplets:
     """The k largest singular triplets of an operator with at least as many rows as columns.
 
-    ``tol`` bounds the estimated residual ``beta |e^H p_i|`` relative to ``s_1``; ``start`` is a right vector.
+    ``tol`` bounds the estimated residuals relative to ``s_1``; ``start`` holds right vectors as rows.
     """
     m, n = operator.shape
-    dtype, ncv = operator.dtype, options.basis_size(k, n)
-    keep_most = kept_size(k, ncv)
-    index = jnp.arange(ncv, dtype=jnp.int32)
-    random_v, random_u = (random_directions(key, size, dtype) for size in (n, m))
+    dtype, real = operator.dtype, jnp.finfo(operator.dtype).dtype
+    block, ncv = options.block(k, n), options.basis_size(k, n)
+    given = 0 if start is None else start.shape[0]
+    wait = max(block, given)
+    index, columns = (jnp.arange(size, dtype=jnp.int32) for size in (ncv, ncv + wait))
+    random_v, random_u = (random_directions(key, size, block, dtype) for size in (n, m))
 
-    def fill(j, carry):
-        U, V, B, _, first = carry
-        u = orthonormalise(U, operator.apply(V[j]), lambda: random_u(first + 2 * j))
-        U = U.at[j].set(u.unit)
-        B = B.at[:, j].set(u.coefficients + jnp.where(index == j, u.norm, 0).astype(dtype))
-        v = orthonormalise(V, operator.apply_adjoint(u.unit), lambda: random_v(first + 2 * j + 1))
-        return U, V.at[j + 1].set(v.unit), B, v.norm, first
+    def fill(i, carry):
+        U, V, B, width, at, first = carry
+        j = at + i * block
+        rows = lax.dynamic_slice_in_dim(V, j, block)
+        u = orthonormalise(U, operator.apply(rows.T).T, lambda: random_u(first + 2 * i))
+        U = lax.dynamic_update_slice_in_dim(U, u.rows, j, axis=0)
+        column = lax.dynamic_update_slice_in_dim(u.coefficients, u.factor, j, axis=1)
+        B = lax.dynamic_update_slice_in_dim(B, column.T, j, axis=1)
+        v = orthonormalise(V, operator.apply_adjoint(u.rows.T).T, lambda: random_v(first + 2 * i + 1))
+        V = lax.dynamic_update_slice_in_dim(V, v.rows, j + width, axis=0)
+        row = jnp.conj(lax.dynamic_update_slice_in_dim(v.coefficients, v.factor, j + width, axis=1))
+        row = jnp.where(columns >= j + block, row, lax.dynamic_slice_in_dim(B, j, block))
+        return U, V, lax.dynamic_update_slice_in_dim(B, row, j, axis=0), width, at, first
+
+    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array, Array]:
+        keep, fresh = state.restart.keep, state.restart.fresh
+        kept = index < keep
+        left, right = (jnp.where(kept[None, :], x, 0) for x in (state.left, state.right))
+        U, V = matmul(left.T, state.U), matmul(right.T, state.V[:ncv])
+        waiting = lax.dynamic_slice_in_dim(state.V, state.filled, wait)
+        coupling = lax.dynamic_slice_in_dim(state.B, state.filled, wait, axis=1)
+        V = jnp.concatenate([V, jnp.zeros((wait, n), dtype)])
+        random = orthonormalise(V, random_v(first), lambda: random_v(first + 1)).rows
+        random = jnp.concatenate([random, jnp.zeros((wait - block, n), dtype)])
+        V = lax.dynamic_update_slice_in_dim(V, jnp.where(fresh, random, waiting), keep, axis=0)
+        B = matmul(adjoint(left), matmul(state.B[:, :ncv], right))
+        B = jnp.concatenate([B, jnp.zeros((ncv, wait), dtype)], axis=1)
+        coupling = jnp.where(fresh, 0, matmul(adjoint(left), coupling))
+        B = lax.dynamic_update_slice_in_dim(B, coupling, keep, axis=1)
+        return U, V, B, jnp.where(fresh, block, state.width)
 
     def cycle(state: _State) -> _State:
         restart = state.restart
-        first = 1 + state.cycles * (2 * ncv + 2)
-        kept = index < restart.keep
-        U = jnp.zeros_like(state.U).at[:keep_most].set(matmul(state.left[:, :keep_most].T, state.U))
-        V = jnp.zeros_like(state.V).at[:keep_most].set(matmul(state.right[:, :keep_most].T, state.V[:ncv]))
-        U = jnp.where(kept[:, None], U, 0)
-        V = jnp.where(jnp.append(kept, False)[:, None], V, 0)
-        direction = lax.cond(restart.fresh, lambda: random_v(first + 2 * ncv), lambda: state.V[ncv])
-        V = V.at[restart.keep].set(orthonormalise(V, direction, lambda: random_v(first + 2 * ncv + 1)).unit)
-        B = jnp.where(kept[:, None] & kept[None, :], state.B, 0)
-        carry = (U, V, B, jnp.zeros_like(state.s[0]), first)
-        U, V, B, beta, _ = lax.fori_loop(restart.keep, ncv, fill, carry)
-        left, s, right_h = jnp.linalg.svd(B)
-        # A restart multiplies the bases by these rotations and B with them, never by a rounded diag(s): in
-        # float32 the backward error of a small SVD, once a cycle, would set the floor of the residual.
-        left, right = polar_step(left), polar_step(adjoint(right_h))
-        B = matmul(adjoint(left), matmul(B, right))
-        converged = jnp.all(beta * jnp.abs(left[-1, :k]) <= tol * s[0])
-        gap = 1 - (s[k] / jnp.where(s[k - 1] > 0, s[k - 1], 1)) ** 2 if ncv > k else jnp.ones_like(beta)
-        first_left = min(k, ncv - 1)
-        residual = beta * jnp.abs(left[-1, first_left])
-        settled = is_settled(residual, s[k - 1] - s[first_left], tol, s[0])
-        needed = probe_length(gap, n)
-        decision = next_restart(
-            restart, s[:k], converged, settled, largest=s[0], needed=needed, tol=tol, k=k, ncv=ncv, size=n
+        first = 1 + state.cycles * (2 * ncv + 4)
+        U, V, B, width = lax.cond(
+            restart.rotate, rotated, lambda s, _: (s.U, s.V, s.B, s.width), state, first + 2 * ncv
         )
-        products = state.products + 2 * (ncv - restart.keep)
-        return _State(U, V, left, s, right, B, decision, state.cycles + 1, products)
+        carry = (U, V, B, width, restart.keep, first)
+        U, V, B, *_ = lax.fori_loop(0, restart.steps, fill, carry)
+        filled = restart.keep + restart.steps * block
+        count = jnp.minimum(filled, n)
+        left, s, right, defects = singular_rayleigh_ritz(B[:, :ncv], count, k)
+        coupling = lax.dynamic_slice_in_dim(B, filled, wait, axis=1)
+        bounds = column_norms(matmul(adjoint(coupling), left)) + defects
+        decision = next_restart(
+            restart,
+            Ritz(s, bounds, s[k - 1] - s, s[0]),
+            gap=lambda depth: 1 - (1 - depth / jnp.where(s[k - 1] > 0, s[k - 1], 1)) ** 2,
+            filled=filled,
+            tol=tol,
+            k=k,
+            block=block,
+            ncv=ncv,
+            size=n,
+        )
+        return _State(
+            U, V, B, filled, width, left, right, s, decision, state.cycles + 1,
+            state.restarts + restart.rotate.astype(jnp.int32), state.products + 2 * block * restart.steps,
+        )  # fmt: skip
 
-    if start is None:
-        start = random_v(jnp.int32(0))
-    real = jnp.finfo(dtype).dtype
-    one = jnp.eye(ncv, dtype=dtype)
+    V = jnp.zeros((ncv + wait, n), dtype)
+    random = random_directions(key, n, wait, dtype)
+    begin = random(jnp.int32(0)) if start is None else start_block(start, random(jnp.int32(0)))
     state = _State(
         U=jnp.zeros((ncv, m), dtype),
-        V=jnp.zeros((ncv + 1, n), dtype).at[ncv].set(start),
-        left=one,
-        s=jnp.zeros((ncv,), real),
-        right=one,
-        B=one,
-        restart=first_cycle(k, real),
+        V=V.at[:wait].set(orthonormalise(V, begin, lambda: random(jnp.int32(1))).rows),
+        B=jnp.zeros((ncv, ncv + wait), dtype),
+        filled=jnp.int32(0),
+        width=jnp.int32(wait),
+        left=jnp.eye(ncv, dtype=dtype),
+        right=jnp.eye(ncv, dtype=dtype),
+        values=jnp.zeros((ncv,), real),
+        restart=first_cycle(k, block, given, ncv, real),
         cycles=jnp.int32(0),
+        restarts=jnp.int32(0),
         products=jnp.int32(0),
     )
-    end = lax.while_loop(lambda s: ~s.restart.done & (s.cycles < options.restart_limit), cycle, state)
+
+    def running(s: _State) -> Array:
+        return ~s.restart.done & (s.restarts + s.restart.rotate.astype(jnp.int32) < options.restart_limit)
+
+    end = lax.while_loop(running, cycle, state)
     U = matmul(end.left[:, :k].T, end.U).T
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
-    U, s, V = singular_rayleigh_ritz(operator, U, V)
-    return Triplets(U, s, V, end.s[k:], end.cycles, end.products + k, end.restart.done)
+    leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, -jnp.inf)[k:]
+    return finish_triplets(operator, U, V, leftover, end.restarts + 1, end.products, end.restart.done)

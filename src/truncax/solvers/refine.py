@@ -3,30 +3,49 @@
 import jax.numpy as jnp
 from jax import Array
 
-from ..numerics.products import adjoint, matmul
+from ..numerics.products import adjoint, column_norms, matmul, times
 from ..operators.operator import Operator
-from .found import best_first
+from .found import Eigenpairs, Triplets, best_first
+from .small import polar_step
 
 
-def polar_step(Q: Array) -> Array:
-    """One Newton-Schulz step towards orthonormal columns: ``Q + Q (I - Q^H Q) / 2``.
-
-    Restarts leave a defect of a few eps each; the step squares it. Written as a correction, it rounds once.
-    """
-    defect = jnp.eye(Q.shape[1], dtype=Q.dtype) - matmul(adjoint(Q), Q)
-    return Q + matmul(Q, defect) / 2
-
-
-def singular_rayleigh_ritz(operator: Operator, U: Array, V: Array) -> tuple[Array, Array, Array]:
-    """``(U p, s, V q)`` with ``U^H A V = p diag(s) q^H``, after a polar step on each side."""
+def finish_triplets(
+    operator: Operator, U: Array, V: Array, leftover: Array, iterations: Array, products: Array, verified: Array
+) -> Triplets:
+    """The triplets ``(U p, s, V q)`` with ``U^H A V = p diag(s) q^H``, and their residuals, from 2 k new products."""
     U, V = polar_step(U), polar_step(V)
-    p, s, qh = jnp.linalg.svd(matmul(adjoint(U), operator.apply(V)))
-    return matmul(U, polar_step(p)), s, matmul(V, polar_step(adjoint(qh)))
+    AV = operator.apply(V)
+    p, s, qh = jnp.linalg.svd(matmul(adjoint(U), AV))
+    p, q = polar_step(p), polar_step(adjoint(qh))
+    U, V, AV = matmul(U, p), matmul(V, q), matmul(AV, q)
+    return Triplets(
+        U, s, V, triplet_residuals(operator, U, s, V, AV), leftover, iterations, products + 2 * s.shape[0], verified
+    )
 
 
-def hermitian_rayleigh_ritz(operator: Operator, Q: Array, which: str) -> tuple[Array, Array]:
-    """``(l, Q y)`` with ``Q^H A Q = y diag(l) y^H`` in the order of ``which``, after a polar step."""
+def triplet_residuals(operator: Operator, U: Array, s: Array, V: Array, AV: Array) -> Array:
+    """The larger of ``||A v - s u||`` and ``||A^H u - s v||`` for each triplet."""
+    left = column_norms(operator.apply_adjoint(U) - times(V, s))
+    return jnp.maximum(column_norms(AV - times(U, s)), left)
+
+
+def finish_eigenpairs(
+    operator: Operator,
+    Q: Array,
+    which: str,
+    leftover: Array,
+    largest: Array,
+    iterations: Array,
+    products: Array,
+    verified: Array,
+) -> Eigenpairs:
+    """The pairs ``(l, Q y)`` with ``Q^H A Q = y diag(l) y^H``, and their residuals, from k new products."""
     Q = polar_step(Q)
-    values, y = jnp.linalg.eigh(matmul(adjoint(Q), operator.apply(Q)))
+    AQ = operator.apply(Q)
+    values, y = jnp.linalg.eigh(matmul(adjoint(Q), AQ))
     order = best_first(values, which)
-    return values[order], matmul(Q, polar_step(y[:, order]))
+    values, y = values[order], polar_step(y[:, order])
+    Q, AQ = matmul(Q, y), matmul(AQ, y)
+    residuals = column_norms(AQ - times(Q, values))
+    products = products + values.shape[0]
+    return Eigenpairs(values, Q, residuals, leftover, largest, iterations, products, verified)

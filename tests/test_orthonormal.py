@@ -1,0 +1,106 @@
+"""Block Gram-Schmidt: the split is exact, the rows are orthonormal, whatever the rank of the block."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import orthonormal, random
+
+from truncax.numerics.orthonormal import orthonormalise, random_directions
+from truncax.solvers.small import hermitian_rayleigh_ritz, singular_rayleigh_ritz
+
+N = 40
+
+
+def block(kind, basis, complex_):
+    rng = np.random.default_rng(1)
+    w = random(rng, (4, N), complex_)
+    inside = random(rng, (4, basis.shape[0]), complex_) @ basis
+    return {
+        "generic": w,
+        "inside": inside,
+        "half inside": np.concatenate([w[:2], inside[:2]]),
+        "equal rows": np.stack([w[0]] * 4),
+        "nearly equal rows": w[:1] + 1e-9 * w,
+        "graded": w * np.array([1.0, 1e-5, 1e-10, 1e-15])[:, None],
+        "zero": 0 * w,
+        "one row": w[:1],
+    }[kind]
+
+
+KINDS = ["generic", "inside", "half inside", "equal rows", "nearly equal rows", "graded", "zero", "one row"]
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_split_is_exact_and_the_rows_are_orthonormal(kind, complex_):
+    basis = np.concatenate([orthonormal(np.random.default_rng(0), N, 10, complex_).T, np.zeros((3, N))])
+    w = jnp.asarray(block(kind, basis, complex_))
+    spare = random_directions(jax.random.key(0), N, w.shape[0], w.dtype)
+    rows, factor, coefficients = orthonormalise(jnp.asarray(basis), w, lambda: spare(jnp.int32(5)))
+    scale = max(float(jnp.max(jnp.linalg.norm(w, axis=1))), 1e-300)
+    np.testing.assert_allclose(coefficients @ basis + factor @ rows, w, atol=1e-14 * scale)
+    np.testing.assert_allclose(rows @ rows.conj().T, np.eye(len(w)), atol=1e-14)
+    np.testing.assert_allclose(basis @ rows.conj().T, 0, atol=1e-14)
+
+
+def test_an_exhausted_space_gives_zero_rows():
+    q = orthonormal(np.random.default_rng(0), 12, 12).T
+    spare = random_directions(jax.random.key(0), 12, 4, jnp.float64)
+    w = jnp.asarray(random(np.random.default_rng(2), (4, 12)))
+    rows, factor, coefficients = orthonormalise(jnp.asarray(q[:10]), w, lambda: spare(jnp.int32(1)))
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 0, 0], atol=1e-14)
+    np.testing.assert_allclose(coefficients @ q[:10] + factor @ rows, w, atol=1e-13)
+
+
+def test_random_directions_do_not_repeat():
+    spare = random_directions(jax.random.key(0), 30, 4, jnp.float64)
+    x = jnp.concatenate([spare(jnp.int32(i)) for i in range(60)])
+    overlap = np.abs(np.asarray(x @ x.T) - np.eye(240))
+    assert overlap.max() < 0.95
+    assert np.sqrt(np.mean(overlap**2)) < 1.5 / np.sqrt(30)
+
+
+@pytest.mark.parametrize("size", [20, 50, 70], ids=["svd", "gram", "large"])
+@pytest.mark.parametrize("spectrum", ["flat", "graded", "tied", "deficient"])
+@pytest.mark.parametrize("complex_", [False, True])
+def test_the_small_svd_of_a_partly_filled_matrix(size, spectrum, complex_):
+    """Every route of the small problem; what is not filled must not mix in, even where the filled part is singular."""
+    rng = np.random.default_rng(3)
+    count = size - 7
+    s = {
+        "flat": np.linspace(1, 0.1, count),
+        "graded": 10.0 ** -np.linspace(0, 14, count),
+        "tied": np.repeat(np.linspace(1, 0.1, (count + 1) // 2), 2)[:count],
+        "deficient": np.r_[np.linspace(1, 0.5, 8), np.zeros(count - 8)],
+    }[spectrum]
+    b = np.zeros((size, size), complex if complex_ else float)
+    b[:count, :count] = (orthonormal(rng, count, count, complex_) * s) @ orthonormal(rng, count, count, complex_)
+    left, values, right, defects = singular_rayleigh_ritz(jnp.asarray(b), jnp.int32(count), 5)
+    # By the Gram matrix, what is far below the five that are wanted stays mixed, and ``defects`` says so.
+    sharp = 5 if (spectrum, size) == ("graded", 50) else count
+    left, right = (np.asarray(q)[:, :count] for q in (left, right))
+    for q in (left, right):
+        np.testing.assert_allclose(q.conj().T @ q, np.eye(count), atol=1e-14)
+        np.testing.assert_allclose(q[count:], 0, atol=1e-14)
+    inside = left.conj().T @ b @ right
+    np.testing.assert_allclose(values[:sharp], s[:sharp], atol=1e-14)
+    np.testing.assert_allclose(inside[:sharp], np.eye(sharp, count) * s[:sharp, None], atol=3e-14)
+    beside = inside - np.diag(np.diag(inside))
+    measured = np.maximum(np.linalg.norm(beside, axis=0), np.linalg.norm(beside, axis=1))
+    np.testing.assert_allclose(defects[:count], measured[:count], atol=1e-14)
+
+
+@pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
+def test_the_small_eigenproblem_of_a_partly_filled_matrix(which):
+    rng = np.random.default_rng(4)
+    size, count = 20, 13
+    values = np.r_[np.linspace(-1, 1.5, 9), np.zeros(4)]
+    q = orthonormal(rng, count, count)
+    h = np.zeros((size, size))
+    h[:count, :count] = (q * values) @ q.T
+    found, ritz = hermitian_rayleigh_ritz(jnp.asarray(h), jnp.int32(count), which)
+    np.testing.assert_allclose(np.sort(found[:count]), np.sort(values), atol=1e-14)
+    ritz = ritz[:, :count]
+    np.testing.assert_allclose(ritz[count:], 0, atol=1e-14)
+    np.testing.assert_allclose(ritz.T @ h @ ritz, np.diag(found[:count]), atol=1e-14)
