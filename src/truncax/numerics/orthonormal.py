@@ -63,10 +63,10 @@ def _orthogonal(x: Array) -> tuple[Array, Array]:
 def orthonormalise(basis: Array, w: Array, spare: Callable[[], Array]) -> Block:
     """Split the rows of ``w`` into their parts in the span of the rows of ``basis`` and orthonormal rows outside.
 
-    Two passes of block Gram-Schmidt or more: after one alone, errors grow along a Krylov sequence (from 1e-15 to 1e-10 in
-    a hundred steps). Rows of zeros are allowed in ``basis``: one that is not full yet. Where nothing but rounding
-    error is left of ``w``, a row is a fresh random direction outside the span and its column of ``factor`` is
-    exactly zero, so that a Krylov space which closes goes on elsewhere; ``spare`` makes the directions when they
+    Block Gram-Schmidt in two passes or more: after one alone, errors grow along a Krylov sequence (from 1e-15 to
+    1e-10 in a hundred steps). Rows of zeros are allowed in ``basis``: one that is not full yet. Where nothing but
+    rounding error is left of ``w``, a row is a fresh random direction outside the span and its column of ``factor``
+    is exactly zero, so that a Krylov space which closes goes on elsewhere; ``spare`` makes the directions when they
     are needed. Where the space is exhausted, the row is zero.
     """
     rest, first = _projected(basis, w)
