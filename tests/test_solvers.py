@@ -131,27 +131,6 @@ def test_the_same_input_gives_the_same_bits():
     np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_start_vector_and_key_change_the_path_and_not_the_result():
-    a = matrix(np.random.default_rng(10), (80, 60), 0.5 ** np.arange(60))
-    plain, info = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)
-    other = truncax.tsvd(a, 3, solver=GolubKahan(), key=jax.random.key(1))
-    started, warm = truncax.tsvd(a, 3, v0=np.asarray(plain.Vh).sum(0), return_info=True)
-    for result in (other, started):
-        np.testing.assert_allclose(result.S, plain.S, rtol=1e-13)
-        assert not jnp.array_equal(result.U, plain.U)
-    assert warm.products <= info.products
-    wide = truncax.tsvd(a.T, 3, v0=np.asarray(plain.U).sum(1))
-    np.testing.assert_allclose(wide.S, plain.S, rtol=1e-13)
-    legacy = truncax.tsvd(a, 3, key=jax.random.PRNGKey(1))
-    np.testing.assert_allclose(legacy.S, plain.S, rtol=1e-13)
-
-
-def test_the_start_vector_has_no_derivative():
-    a = random(np.random.default_rng(11), (40, 40))
-    gradient = jax.grad(lambda v: jnp.sum(truncax.tsvd(a, 2, v0=v).S))(jnp.ones(40))
-    assert jnp.all(gradient == 0)
-
-
 def test_options_of_the_solver_have_their_effect():
     a = matrix(np.random.default_rng(12), (120, 120), 0.95 ** np.arange(120))
 
@@ -210,43 +189,6 @@ def test_the_count_of_products_is_true(block_size, hermitian_problem):
     assert found.products == Counting.counted[0]
 
 
-@pytest.mark.parametrize("solver", [truncax.Arpack(), truncax.Propack()])
-def test_host_solvers_count_more_than_the_check(solver):
-    a = matrix(np.random.default_rng(18), (120, 90), 0.8 ** np.arange(90))
-    native = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)[1]
-    info = truncax.tsvd(a, 3, solver=solver, return_info=True)[1]
-    assert int(native.products) // 2 < info.products < 4 * int(native.products)
-
-
-@pytest.mark.parametrize("solver", [truncax.Arpack(max_iterations=1), truncax.Propack(max_iterations=8)])
-def test_a_limit_on_a_host_solver_counts(solver):
-    a = random(np.random.default_rng(19), (120, 100))
-    with pytest.raises(truncax.ConvergenceError, match=r"may have given up.*raise max_iterations"):
-        truncax.tsvd(a, 6, solver=solver)
-    assert jnp.all(jnp.isnan(jax.jit(lambda a: truncax.tsvd(a, 6, solver=solver).S)(a)))
-    kept = truncax.tsvd(a, 6, solver=solver, on_failure="keep")
-    np.testing.assert_allclose(kept.S, np.linalg.svd(a, compute_uv=False)[:6], rtol=1e-13)
-
-
-def test_host_solvers_under_vmap_and_grad():
-    a = random(np.random.default_rng(20), (3, 40, 30))
-    for solver in (truncax.Arpack(), truncax.Propack()):
-        S = jax.jit(jax.vmap(lambda a, s=solver: truncax.tsvd(a, 2, solver=s).S))(a)
-        np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:, :2], rtol=1e-13)
-        g = jax.grad(lambda a, s=solver: truncax.tsvd(a, 2, solver=s).S.sum())(a[0])
-        u, _, vh = np.linalg.svd(a[0])
-        np.testing.assert_allclose(g, u[:, :2] @ vh[:2], atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
-def test_host_solvers_in_single_precision(dtype):
-    a = random(np.random.default_rng(21), (60, 50), dtype == "complex64").astype(dtype)
-    for solver in (truncax.Arpack(), truncax.Propack()):
-        (_, S, _), info = truncax.tsvd(a, 3, solver=solver, return_info=True)
-        np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:3], rtol=1e-5)
-        assert bool(info.converged)
-
-
 @pytest.mark.parametrize("k", [1, 4, 5])
 @pytest.mark.parametrize("solver", [None, Lanczos(), Lanczos(block_size=3), truncax.Arpack()])
 def test_both_ends(k, solver):
@@ -269,28 +211,6 @@ def test_smallest_triplets_ascend(shape):
     np.testing.assert_allclose(S, s[:3], atol=1e-13)
     np.testing.assert_allclose(a @ np.asarray(Vh).conj().T, np.asarray(U) * np.asarray(S), atol=1e-12)
     np.testing.assert_allclose(info.cut_gap, (s[3] - s[2]) / s[-1], rtol=1e-10)
-
-
-@pytest.mark.parametrize("form", ["vector", "Vh", "columns", "zero", "nan"])
-def test_every_form_of_a_start(form):
-    a = matrix(np.random.default_rng(24), (90, 70), 0.8 ** np.arange(70))
-    plain, cold = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)
-    Vh = np.asarray(plain.Vh)
-    v0 = {"vector": Vh.sum(0), "Vh": Vh, "columns": Vh.T, "zero": np.zeros(70), "nan": np.full((3, 70), np.nan)}[form]
-    for solver in (GolubKahan(), truncax.Arpack()):
-        result, warm = truncax.tsvd(a, 3, v0=v0, solver=solver, return_info=True)
-        np.testing.assert_allclose(result.S, plain.S, rtol=1e-13)
-        if form in ("vector", "Vh", "columns") and solver == GolubKahan():
-            assert warm.products < cold.products
-
-
-def test_a_warm_start_of_eigenvectors_saves_products():
-    rng = np.random.default_rng(25)
-    a = hermitian(rng, 0.97 ** np.arange(200))
-    result, cold = truncax.teigh(a, 4, which="LA", solver=Lanczos(), return_info=True)
-    change = hermitian(rng, rng.normal(size=200)) * 1e-4
-    _, warm = truncax.teigh(a + change, 4, which="LA", v0=result.eigenvectors, return_info=True)
-    assert warm.products < cold.products
 
 
 def test_batches():

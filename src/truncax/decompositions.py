@@ -56,8 +56,8 @@ def tsvd(
             for k that are a large part of them, else ``GolubKahan()``.
         derivative: ``Implicit(...)``, the options of the derivative's linear solve.
         v0: where the iterative solver starts; its derivative is zero. A right vector (n,) or (..., n), a block of
-            columns (..., n, p), or the ``Vh`` of an earlier result (..., p, n). It saves the first steps: under
-            a loose ``tol`` a good part, under the default a tenth. What is zero or not finite counts as none.
+            columns (..., n, p), or the ``Vh`` of an earlier result (..., p, n). It saves the first steps: a part
+            of the work under a loose ``tol``, little under the default. What is zero or not finite counts as none.
         key: PRNG key of the start vector and of the verification; by default a fixed one. The same input gives
             the same bits.
         tol: the largest allowed ``||a v - s u||`` and ``||a^H u - s v||``, relative to ``s_1``. By default
