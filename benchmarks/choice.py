@@ -1,6 +1,6 @@
 """Does ``solver=None`` choose well? The default against ``Dense()``, the native solver and ``jnp.linalg`` on a grid.
 
-    python benchmarks/select.py [--sizes 32 64 ...] [--complex] [--hermitian]
+    python benchmarks/choice.py [--sizes 32 64 ...] [--complex] [--hermitian]
 
 Prints one line for each (n, k), and marks where the default is more than 25 % slower than the best of our solvers, or
 more than 5 % and 0.1 ms slower than ``jnp.linalg.svd`` or ``eigh``. The matrices are random: a hard spectrum.
