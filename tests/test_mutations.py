@@ -101,14 +101,13 @@ def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
     """Without the shift, and with the right-hand side left as it is, the transposed solve is wrong."""
     from truncax.numerics.products import adjoint, matmul
 
-    def singular(operator, Q, H, dAQ, *, size, which, tol, max_steps):
+    def singular(operator, Q, H, dAQ, *, size, which, options):
         sign = eigh.definite_sign(jax.numpy.diagonal(H).real, which)
         X = eigh.solve_self_adjoint(
             lambda x: operator.apply(x) - matmul(x, H),
             -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ))),
             sign=sign,
-            tol=tol,
-            max_steps=max_steps,
+            options=options,
         )
         return eigh.InvariantTangent(X, matmul(adjoint(Q), dAQ))
 
@@ -133,9 +132,11 @@ def test_a_complex_solve_that_forgets_the_pair_is_caught(mutate):
     from truncax.complement.cg import block_cg
     from truncax.numerics.products import times
 
-    def complex_symmetric(matvec, b, *, sign, tol, max_steps):
+    def complex_symmetric(matvec, b, *, sign, options):
         def solve(mv, rhs):
-            return block_cg(lambda x: times(mv(x), sign), times(rhs, sign), tol=tol, max_steps=max_steps).x
+            return block_cg(
+                lambda x: times(mv(x), sign), times(rhs, sign), tol=options.tol, max_steps=options.max_steps
+            ).x
 
         return jax.lax.custom_linear_solve(matvec, b, solve, symmetric=True)
 

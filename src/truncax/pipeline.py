@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd
 from .numerics.products import adjoint, matmul, times
@@ -46,12 +47,11 @@ def singular(
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
         C = jnp.diag(found.s).astype(operator.dtype)
-        options = _derivative_options(derivative, operator)
         U, C, V = attach_singular_subspaces(
-            operator, found.U, C, found.V, size, options["tol"], which, options["max_steps"]
+            operator, found.U, C, found.V, size, _solve_options(derivative, operator), which
         )
         if vectors:
-            u, s, v = diagonal_svd(C, options["rtol"] * size)
+            u, s, v = diagonal_svd(C, _degeneracy_rtol(derivative, operator) * size)
             U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
         else:
             middle = times(C, operator.scale)
@@ -83,12 +83,11 @@ def hermitian(
         symmetric = is_hermitian(solved, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
-        options = _derivative_options(derivative, operator)
         Q, H = attach_invariant_subspace(
-            operator, found.Q, H, found.largest, options["tol"], which, options["max_steps"]
+            operator, found.Q, H, found.largest, _solve_options(derivative, operator), which
         )
         if vectors:
-            values, u = diagonal_eigh(H, options["rtol"] * found.largest)
+            values, u = diagonal_eigh(H, _degeneracy_rtol(derivative, operator) * found.largest)
             Q, middle = matmul(Q, u), times(values, operator.scale)
         else:
             middle = times(H, operator.scale)
@@ -109,17 +108,19 @@ def _key(key: Array | None) -> Array:
     return jax.random.key(0, impl="threefry2x32") if key is None else key
 
 
-def _derivative_options(derivative: Implicit, operator: Operator) -> dict[str, Any]:
-    real, default_steps = jnp.finfo(operator.dtype).dtype, 10 * min(operator.shape)
+def _solve_options(derivative: Implicit, operator: Operator) -> SolveOptions:
+    real = jnp.finfo(operator.dtype).dtype
+    max_steps = 10 * min(operator.shape) if derivative.max_steps is None else derivative.max_steps
+    return SolveOptions(tol=_given(derivative.tol, derivative_tolerance(real), real), max_steps=max_steps)
 
-    def given(value: Any, default: float) -> Array:
-        return jax.lax.stop_gradient(jnp.asarray(default if value is None else value, real))
 
-    return {
-        "tol": given(derivative.tol, derivative_tolerance(real)),
-        "rtol": given(derivative.degeneracy_rtol, degeneracy_rtol(real)),
-        "max_steps": default_steps if derivative.max_steps is None else derivative.max_steps,
-    }
+def _degeneracy_rtol(derivative: Implicit, operator: Operator) -> Array:
+    real = jnp.finfo(operator.dtype).dtype
+    return _given(derivative.degeneracy_rtol, degeneracy_rtol(real), real)
+
+
+def _given(value: Any, default: float, real: Any) -> Array:
+    return jax.lax.stop_gradient(jnp.asarray(default if value is None else value, real))
 
 
 def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -> Any:

@@ -1,7 +1,9 @@
 """A self-adjoint linear solve that JAX can differentiate and transpose any number of times."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -9,7 +11,16 @@ from ..numerics.products import times
 from .cg import block_cg
 
 
-def solve_self_adjoint(matvec: Callable[[Array], Array], b: Array, *, sign: Array, tol: Array, max_steps: int) -> Array:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SolveOptions:
+    """How a complement system is solved: ``tol``, the relative residual of each column, in ``max_steps`` at most."""
+
+    tol: Array
+    max_steps: int = field(metadata={"static": True})
+
+
+def solve_self_adjoint(matvec: Callable[[Array], Array], b: Array, *, sign: Array, options: SolveOptions) -> Array:
     """``x`` with ``matvec(x) = b`` for a block of columns (n, k).
 
     ``matvec`` must be self-adjoint under ``Re tr(x^H y)`` and regular on the whole space, and
@@ -33,7 +44,10 @@ def solve_self_adjoint(matvec: Callable[[Array], Array], b: Array, *, sign: Arra
 
     def real_solve(mv: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         found = block_cg(
-            lambda x: times(merge(mv(split(x))), sign), times(merge(parts), sign), tol=tol, max_steps=max_steps
+            lambda x: times(merge(mv(split(x))), sign),
+            times(merge(parts), sign),
+            tol=options.tol,
+            max_steps=options.max_steps,
         )
         return split(times(found.x, jnp.where(found.converged, 1, jnp.nan)))
 

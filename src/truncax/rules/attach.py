@@ -10,43 +10,44 @@ from functools import partial
 import jax
 from jax import Array
 
+from ..complement.solve import SolveOptions
 from ..operators.operator import Operator
 from .eigh import invariant_tangent
 from .svd import singular_tangent
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(6, 7))
+@partial(jax.custom_jvp, nondiff_argnums=(6,))
 def attach_singular_subspaces(
-    operator: Operator, U: Array, C: Array, V: Array, size: Array, tol: Array, which: str, max_steps: int
+    operator: Operator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array, Array]:
     """``(U, C, V)`` with the derivative with respect to the operator (``rules.svd``)."""
     return U, C, V
 
 
 @attach_singular_subspaces.defjvp
-def _singular_jvp(which, max_steps, primals, tangents):
-    operator, *factors, size, tol = primals
+def _singular_jvp(which, primals, tangents):
+    operator, *factors, size, options = primals
     d_operator = tangents[0]
-    U, C, V = attach_singular_subspaces(operator, *factors, size, tol, which, max_steps)
+    U, C, V = attach_singular_subspaces(operator, *factors, size, options, which)
     _, dAV = jax.jvp(lambda a: a.apply(V), (operator,), (d_operator,))
     _, dAHU = jax.jvp(lambda a: a.apply_adjoint(U), (operator,), (d_operator,))
-    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, size=size, which=which, tol=tol, max_steps=max_steps)
+    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, size=size, which=which, options=options)
     return (U, C, V), tuple(tangent)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(5, 6))
+@partial(jax.custom_jvp, nondiff_argnums=(5,))
 def attach_invariant_subspace(
-    operator: Operator, Q: Array, H: Array, size: Array, tol: Array, which: str, max_steps: int
+    operator: Operator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array]:
     """``(Q, H)`` with the derivative with respect to the operator (``rules.eigh``)."""
     return Q, H
 
 
 @attach_invariant_subspace.defjvp
-def _invariant_jvp(which, max_steps, primals, tangents):
-    operator, *factors, size, tol = primals
+def _invariant_jvp(which, primals, tangents):
+    operator, *factors, size, options = primals
     d_operator = tangents[0]
-    Q, H = attach_invariant_subspace(operator, *factors, size, tol, which, max_steps)
+    Q, H = attach_invariant_subspace(operator, *factors, size, options, which)
     _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
-    tangent = invariant_tangent(operator, Q, H, dAQ, size=size, which=which, tol=tol, max_steps=max_steps)
+    tangent = invariant_tangent(operator, Q, H, dAQ, size=size, which=which, options=options)
     return (Q, H), tuple(tangent)

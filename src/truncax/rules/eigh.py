@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..complement.solve import solve_self_adjoint
+from ..complement.solve import SolveOptions, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
 from ..operators.operator import Operator
@@ -51,7 +51,7 @@ def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:
 
 
 def invariant_tangent(
-    operator: Operator, Q: Array, H: Array, dAQ: Array, *, size: Array, which: str, tol: Array, max_steps: int
+    operator: Operator, Q: Array, H: Array, dAQ: Array, *, size: Array, which: str, options: SolveOptions
 ) -> InvariantTangent:
     """The tangent from ``dAQ = dA Q`` (n, k); ``size`` is the order of the norm of A.
 
@@ -75,5 +75,5 @@ def invariant_tangent(
         y = times(project_out(Q, x), kept)
         return times(PAP(y) - matmul(y, H), kept) + times(x - y, sign * shift)
 
-    X = solve_self_adjoint(complement, -times(project_out(Q, dAQ), kept), sign=sign, tol=tol, max_steps=max_steps)
+    X = solve_self_adjoint(complement, -times(project_out(Q, dAQ), kept), sign=sign, options=options)
     return InvariantTangent(project_out(Q, X), matmul(adjoint(Q), dAQ))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..complement.solve import solve_self_adjoint
+from ..complement.solve import SolveOptions, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
 from ..operators.operator import Adjoint, Operator
@@ -69,8 +69,7 @@ def singular_tangent(
     *,
     size: Array,
     which: str,
-    tol: Array,
-    max_steps: int,
+    options: SolveOptions,
 ) -> SingularTangent:
     """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k); ``size`` is the largest singular value.
 
@@ -91,7 +90,7 @@ def singular_tangent(
     m, n = operator.shape
     if m > n:
         flipped = singular_tangent(
-            Adjoint(operator), V, adjoint(C), U, dAHU, dAV, size=size, which=which, tol=tol, max_steps=max_steps
+            Adjoint(operator), V, adjoint(C), U, dAHU, dAV, size=size, which=which, options=options
         )
         return SingularTangent(flipped.dV, adjoint(flipped.dC), flipped.dU)
     Ap, ApH = discarded_part(operator, U, V)
@@ -109,11 +108,11 @@ def singular_tangent(
             return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
 
         b = -(matmul(B, adjoint(C)) + Ap(Bt))
-        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, tol=tol, max_steps=max_steps))
+        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, options=options))
     else:
         G = matmul(Ci, CiH)
         b = B + Ap(matmul(Bt, CiH))
-        Xh = solve_self_adjoint(lambda x: x - matmul(Ap(ApH(x)), G), b, sign=sign, tol=tol, max_steps=max_steps)
+        Xh = solve_self_adjoint(lambda x: x - matmul(Ap(ApH(x)), G), b, sign=sign, options=options)
         X = matmul(Xh, Ci)
     Y = matmul(Bt + ApH(X), CiH)
     return SingularTangent(X, dC, Y)
