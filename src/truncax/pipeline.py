@@ -42,7 +42,7 @@ def singular(
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(DenseOperator(a.astype(computing_dtype(a.dtype))))
+        operator, finite = _scaled(DenseOperator.of(a.astype(computing_dtype(a.dtype))))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
@@ -77,7 +77,7 @@ def hermitian(
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(HermitianDenseOperator(a.astype(computing_dtype(a.dtype))))
+        operator, finite = _scaled(HermitianDenseOperator.of(a.astype(computing_dtype(a.dtype))))
         solved = frozen(operator)
         found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
         symmetric = is_hermitian(solved, _key(key))

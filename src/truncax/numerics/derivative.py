@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from .products import adjoint, adjoint_matmul, matmul, times
+from .products import Parts, adjoint, adjoint_matmul, matmul, times
 from .tolerances import negligible
 
 
 @jax.custom_jvp
-def hermitian_product(a: Array, x: Array) -> Array:
+def hermitian_product(a: Array | Parts, x: Array) -> Array:
     """``a @ x`` for a Hermitian array ``a``; its tangent is ``(da + da^H) x / 2 + a dx``.
 
     The two triangles of ``a`` are independent entries to JAX. Symmetrising the tangent here, in the
@@ -27,7 +27,9 @@ def _hermitian_product_jvp(primals, tangents):
     (a, x), (da, dx) = primals, tangents
     value = hermitian_product(a, x)
     tangent = jnp.zeros_like(value)
-    if not isinstance(da, SymbolicZero):
+    parts = jax.tree.leaves(da)
+    if not all(isinstance(part, SymbolicZero) for part in parts):
+        da = jax.tree.map(lambda d, part: jnp.zeros_like(part) if isinstance(d, SymbolicZero) else d, da, a)
         tangent = tangent + (matmul(da, x) + adjoint_matmul(da, x)) / 2
     if not isinstance(dx, SymbolicZero):
         tangent = tangent + hermitian_product(a, dx)

@@ -1,5 +1,9 @@
 """Matrix products at full precision, in the order that is fast on every backend."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -18,31 +22,60 @@ def materialised(x: Array) -> Array:
     return lax.optimization_barrier(x)
 
 
-def matmul(a: Array, b: Array) -> Array:
+class Parts(NamedTuple):
+    """A complex matrix as its real and imaginary part."""
+
+    real: Array
+    imag: Array
+
+
+def split(a: Array) -> Array | Parts:
+    """``a`` in the form in which it multiplies fastest: complex products in XLA on a CPU take 1.7 to 2.9 times those
+    of the parts, even of one vector.
+    """
+    divide = jnp.iscomplexobj(a) and jax.default_backend() == "cpu"
+    return Parts(a.real, a.imag) if divide else a
+
+
+def matmul(a: Array | Parts, b: Array) -> Array:
     """``a @ b`` at full precision; ``b`` may be a vector or a block of columns.
 
     The barrier keeps XLA on a CPU from fusing the product into what follows: a block of 4 to 8 columns then costs
     about as much as one vector, and without it twice as much.
     """
+    if isinstance(a, Parts):
+        columns = b if b.ndim == 2 else b[:, None]
+        x = materialised(jnp.concatenate([columns.real, columns.imag], axis=1))
+        (rr, ri), (ir, ii) = (jnp.split(matmul(part, x), 2, axis=1) for part in a)
+        return lax.complex(rr - ii, ri + ir).reshape(a.real.shape[0], *b.shape[1:])
     return materialised(jnp.matmul(a, b, precision=PRECISION))
 
 
-def adjoint_matmul(a: Array, y: Array) -> Array:
+def adjoint_matmul(a: Array | Parts, y: Array) -> Array:
     """``a^H @ y``, computed as ``(y^H a)^H``: XLA on a CPU runs ``a.T @ y`` 6 to 22 times slower."""
+    if isinstance(a, Parts):
+        columns = y if y.ndim == 2 else y[:, None]
+        rows = materialised(jnp.concatenate([columns.real, columns.imag], axis=1).T)
+        (rr, ri), (ir, ii) = (jnp.split(_rows_matmul(rows, part).T, 2, axis=1) for part in a)
+        return lax.complex(rr + ii, ri - ir).reshape(a.real.shape[1], *y.shape[1:])
     if y.ndim == 1:
         return jnp.conj(matmul(jnp.conj(y), a))
-    rows = materialised(adjoint(y))
-    panels = _panels(a, y.shape[1])
+    return adjoint(_rows_matmul(materialised(adjoint(y)), a))
+
+
+def _rows_matmul(rows: Array, a: Array) -> Array:
+    """``rows @ a`` for a few rows."""
+    p, (m, n) = rows.shape[0], a.shape
+    panels = _panels(a, p)
     if panels == 1:
-        return adjoint(matmul(rows, a))
-    p, (m, n) = y.shape[1], a.shape
+        return matmul(rows, a)
     by_panel = lax.dot_general(
         rows.reshape(p, panels, m // panels),
         a.reshape(panels, m // panels, n),
         (((2,), (1,)), ((1,), (0,))),
         precision=PRECISION,
     )
-    return adjoint(jnp.sum(materialised(by_panel), axis=0))
+    return jnp.sum(materialised(by_panel), axis=0)
 
 
 def _panels(a: Array, p: int) -> int:

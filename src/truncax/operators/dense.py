@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.derivative import hermitian_product
-from ..numerics.products import adjoint_matmul, matmul
+from ..numerics.products import Parts, adjoint_matmul, matmul, split
 from .operator import Operator
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DenseOperator(Operator):
-    """An m x n array."""
+    """An m x n array, and the form of it that is multiplied."""
 
     array: Array
+    factor: Array | Parts
+
+    @classmethod
+    def of(cls, array: Array) -> Self:
+        """The operator of an array."""
+        return cls(array, split(array))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -30,10 +37,10 @@ class DenseOperator(Operator):
         return self.array.dtype
 
     def apply(self, x: Array) -> Array:
-        return matmul(self.array, x)
+        return matmul(self.factor, x)
 
     def apply_adjoint(self, y: Array) -> Array:
-        return adjoint_matmul(self.array, y)
+        return adjoint_matmul(self.factor, y)
 
     def magnitude(self) -> Array:
         parts = (self.array.real, self.array.imag) if jnp.iscomplexobj(self.array) else (self.array,)
@@ -46,7 +53,7 @@ class HermitianDenseOperator(DenseOperator):
     """An n x n array that is Hermitian; its tangents are symmetrised in the product."""
 
     def apply(self, x: Array) -> Array:
-        return hermitian_product(self.array, x)
+        return hermitian_product(self.factor, x)
 
     def apply_adjoint(self, y: Array) -> Array:
-        return hermitian_product(self.array, y)
+        return hermitian_product(self.factor, y)

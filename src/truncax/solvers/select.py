@@ -80,4 +80,4 @@ def estimate_target(tol: Array) -> Array:
 def _matrix(operator: Scaled) -> DenseOperator:
     inner = operator.inner
     assert isinstance(inner, DenseOperator)
-    return DenseOperator(times(times(inner.array, 1 / operator.before), 1 / operator.after))
+    return DenseOperator.of(times(times(inner.array, 1 / operator.before), 1 / operator.after))
