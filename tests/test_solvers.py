@@ -177,7 +177,7 @@ def test_the_count_of_products_is_true(block_size, hermitian_problem):
 
     @jax.jit
     def solve(a):
-        operator = Counting(a)
+        operator = Counting.of(a)
         if hermitian_problem:
             return lanczos(operator, 3, "LA", Lanczos(**options), tol, None, key)
         return golub_kahan(operator, 3, GolubKahan(**options), tol, None, key)
@@ -247,3 +247,33 @@ def test_x64_off():
     assert bool(info.converged)
     u, _, vh = np.linalg.svd(a.astype(np.float64))
     np.testing.assert_allclose(gradient, u[:, :5] @ vh[:5], atol=1e-4)
+
+
+def test_float32_needs_no_more_products_than_float64():
+    a = matrix(np.random.default_rng(14), (512, 512), np.exp(-10 * np.arange(512) / 512))
+    double, single = (truncax.tsvd(a.astype(d), 16, return_info=True)[1].products for d in ("float64", "float32"))
+    assert int(single) <= 1.2 * int(double)
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+def test_the_smallest_basis_converges(block_size):
+    spectrum = 0.9 ** np.arange(60)
+    a = matrix(np.random.default_rng(15), (80, 60), spectrum)
+    options = {"ncv": 4 + 2 * block_size, "block_size": block_size}
+    np.testing.assert_allclose(truncax.tsvd(a, 4, solver=GolubKahan(**options)).S, spectrum[:4], rtol=1e-12)
+    h = hermitian(np.random.default_rng(16), spectrum)
+    values = truncax.teigh(h, 4, which="LA", solver=Lanczos(**options)).eigenvalues
+    np.testing.assert_allclose(values, spectrum[:4], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_products_in_panels_are_products(dtype, rows):
+    """64 MB and more are multiplied from the left in panels of rows."""
+    rng = np.random.default_rng(17)
+    a, da = (jnp.asarray(random(rng, (4096, 2048), dtype == np.complex128)) for _ in range(2))
+    y = jnp.asarray(random(rng, (4096, rows), dtype == np.complex128))
+    product, tangent = jax.jvp(lambda a: DenseOperator.of(a).apply_adjoint(y), (a,), (da,))
+    for x, got in ((a, product), (da, tangent)):
+        expected = np.asarray(x).conj().T @ np.asarray(y)
+        assert np.linalg.norm(got - expected) <= 1e-13 * np.linalg.norm(expected)

@@ -52,3 +52,14 @@ def test_a_warm_start_of_eigenvectors_saves_products():
     cold = truncax.teigh(changed, 4, which="LA", solver=Lanczos(), tol=1e-6, return_info=True)[1]
     _, warm = truncax.teigh(changed, 4, which="LA", v0=result.eigenvectors, tol=1e-6, return_info=True)
     assert warm.products < cold.products
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_the_scale_of_a_start_does_not_matter(scale):
+    a = matrix(np.random.default_rng(26), (90, 70), 0.8 ** np.arange(70))
+    plain, cold = truncax.tsvd(a, 3, solver=GolubKahan(), return_info=True)
+    v0 = scale * np.asarray(plain.Vh)
+    v0[1] = np.nan
+    result, warm = truncax.tsvd(a, 3, v0=v0, solver=GolubKahan(), return_info=True)
+    np.testing.assert_allclose(result.S, plain.S, rtol=1e-13)
+    assert warm.products < cold.products

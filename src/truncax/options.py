@@ -54,10 +54,11 @@ class Krylov:
         if self.ncv is None:
             wanted = max(2 * k, k + (24 if block == 1 else 48))
         else:
-            wanted, least = self.ncv, min(k + max(2, block), size)
+            beyond = 2 * block
+            wanted, least = self.ncv, min(k + beyond, size)
             if wanted < least:
                 raise ValueError(
-                    f"ncv must leave room for at least {max(2, block)} vectors beyond k: got ncv={wanted} with k={k} "
+                    f"ncv must leave room for at least {beyond} vectors beyond k: got ncv={wanted} with k={k} "
                     f"and blocks of {block}; use ncv >= {least} or leave it out"
                 )
         return -(-min(wanted, size) // block) * block
@@ -73,7 +74,7 @@ class Krylov:
 class GolubKahan(Krylov):
     """Thick-restart Golub-Kahan-Lanczos bidiagonalisation, for ``tsvd`` and ``singular_subspaces``.
 
-    - ``ncv``: the number of basis vectors on each side, at least k + 2 and k + ``block_size``; rounded up to whole
+    - ``ncv``: the number of basis vectors on each side, at least k + 2 ``block_size``; rounded up to whole
       blocks, and never more than the smaller side needs. By default ``max(2 k, k + 24)`` for single vectors and
       ``max(2 k, k + 48)`` for blocks.
     - ``block_size``: how many vectors are multiplied at once. By default 1 below a size of 1536 (512 for k >= 32),

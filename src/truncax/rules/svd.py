@@ -83,9 +83,9 @@ def singular_tangent(
 
         Ap Ap^H X - X C C^H + U U^H X size^2 = -(B C^H + Ap Bt)
 
-    is: its eigenvalues are ``s_l^2 - s_j^2``, and ``size^2``; without the last term on the left it would be negative
-    on span(U), and the transposed solve wrong. For m > n the roles are exchanged. Where s_j = 0, Y_j = 0, and X_j = 0
-    where the largest are kept.
+    is: its eigenvalues are ``s_l^2 - s_j^2``, and ``size^2`` from the last term on the left: without it the operator
+    would be singular and the transposed solve wrong. For m > n the roles are exchanged. Where s_j = 0, Y_j = 0, and
+    X_j = 0 where the largest are kept.
     """
     m, n = operator.shape
     if m > n:

@@ -24,8 +24,9 @@ from ..operators.operator import Operator
 from ..options import GolubKahan
 from .found import Triplets
 from .refine import finish_triplets
-from .restart import Restart, Ritz, first_cycle, next_restart, start_block
+from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
 from .small import singular_rayleigh_ritz
+from .start import start_block
 
 
 class _State(NamedTuple):
@@ -38,8 +39,6 @@ class _State(NamedTuple):
     right: Array
     values: Array
     restart: Restart
-    cycles: Array
-    restarts: Array
     products: Array
 
 
@@ -52,9 +51,8 @@ def golub_kahan(
     """
     m, n = operator.shape
     dtype, real = operator.dtype, jnp.finfo(operator.dtype).dtype
-    block, ncv = options.block(k, n), options.basis_size(k, n)
-    given = 0 if start is None else start.shape[0]
-    wait = max(block, given)
+    sizes = plan(options, k, n, start)
+    block, ncv, wait = sizes.block, sizes.ncv, sizes.wait
     index, columns = (jnp.arange(size, dtype=jnp.int32) for size in (ncv, ncv + wait))
     random_v, random_u = (random_directions(key, size, block, dtype) for size in (n, m))
 
@@ -77,21 +75,27 @@ def golub_kahan(
         kept = index < keep
         left, right = (jnp.where(kept[None, :], x, 0) for x in (state.left, state.right))
         U, V = matmul(left.T, state.U), matmul(right.T, state.V[:ncv])
-        waiting = lax.dynamic_slice_in_dim(state.V, state.filled, wait)
-        coupling = lax.dynamic_slice_in_dim(state.B, state.filled, wait, axis=1)
         V = jnp.concatenate([V, jnp.zeros((wait, n), dtype)])
-        random = orthonormalise(V, random_v(first), lambda: random_v(first + 1)).rows
-        random = jnp.concatenate([random, jnp.zeros((wait - block, n), dtype)])
-        V = lax.dynamic_update_slice_in_dim(V, jnp.where(fresh, random, waiting), keep, axis=0)
+
+        def random() -> tuple[Array, Array, Array]:
+            rows = orthonormalise(V, random_v(first), lambda: random_v(first + 1)).rows
+            return jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((ncv, wait), dtype), jnp.int32(block)
+
+        def waiting() -> tuple[Array, Array, Array]:
+            coupling = lax.dynamic_slice_in_dim(state.B, state.filled, wait, axis=1)
+            rows = lax.dynamic_slice_in_dim(state.V, state.filled, wait)
+            return rows, matmul(adjoint(left), coupling), state.width
+
+        rows, coupling, width = lax.cond(fresh, random, waiting)
+        V = lax.dynamic_update_slice_in_dim(V, rows, keep, axis=0)
         B = matmul(adjoint(left), matmul(state.B[:, :ncv], right))
         B = jnp.concatenate([B, jnp.zeros((ncv, wait), dtype)], axis=1)
-        coupling = jnp.where(fresh, 0, matmul(adjoint(left), coupling))
         B = lax.dynamic_update_slice_in_dim(B, coupling, keep, axis=1)
-        return U, V, B, jnp.where(fresh, block, state.width)
+        return U, V, B, width
 
     def cycle(state: _State) -> _State:
         restart = state.restart
-        first = 1 + state.cycles * (2 * ncv + 4)
+        first = 1 + restart.cycles * (2 * ncv + 4)
         U, V, B, width = lax.cond(
             restart.rotate, rotated, lambda s, _: (s.U, s.V, s.B, s.width), state, first + 2 * ncv
         )
@@ -105,42 +109,34 @@ def golub_kahan(
         decision = next_restart(
             restart,
             Ritz(s, bounds, s[k - 1] - s, s[0]),
+            sizes,
             gap=lambda depth: 1 - (1 - depth / jnp.where(s[k - 1] > 0, s[k - 1], 1)) ** 2,
             filled=filled,
             tol=tol,
-            k=k,
-            block=block,
-            ncv=ncv,
-            size=n,
         )
-        return _State(
-            U, V, B, filled, width, left, right, s, decision, state.cycles + 1,
-            state.restarts + restart.rotate.astype(jnp.int32), state.products + 2 * block * restart.steps,
-        )  # fmt: skip
+        products = state.products + 2 * block * restart.steps
+        return _State(U, V, B, filled, width, left, right, s, decision, products)
 
     V = jnp.zeros((ncv + wait, n), dtype)
-    random = random_directions(key, n, wait, dtype)
-    begin = random(jnp.int32(0)) if start is None else start_block(start, random(jnp.int32(0)))
+    if start is not None:
+        random = random_directions(key, n, wait, dtype)
+        begin = start_block(start, random(jnp.int32(0)))
+        V = V.at[:wait].set(orthonormalise(V, begin, lambda: random(jnp.int32(1))).rows)
     state = _State(
         U=jnp.zeros((ncv, m), dtype),
-        V=V.at[:wait].set(orthonormalise(V, begin, lambda: random(jnp.int32(1))).rows),
+        V=V,
         B=jnp.zeros((ncv, ncv + wait), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),
         left=jnp.eye(ncv, dtype=dtype),
         right=jnp.eye(ncv, dtype=dtype),
         values=jnp.zeros((ncv,), real),
-        restart=first_cycle(k, block, given, ncv, real),
-        cycles=jnp.int32(0),
-        restarts=jnp.int32(0),
+        restart=first_cycle(sizes, real),
         products=jnp.int32(0),
     )
 
-    def running(s: _State) -> Array:
-        return ~s.restart.done & (s.restarts + s.restart.rotate.astype(jnp.int32) < options.restart_limit)
-
-    end = lax.while_loop(running, cycle, state)
+    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
     U = matmul(end.left[:, :k].T, end.U).T
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, -jnp.inf)[k:]
-    return finish_triplets(operator, U, V, leftover, end.restarts + 1, end.products, end.restart.done)
+    return finish_triplets(operator, U, V, leftover, end.restart.restarts + 1, end.products, end.restart.done)

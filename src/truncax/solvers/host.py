@@ -17,13 +17,13 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 from ..operators.dense import DenseOperator
 from ..operators.operator import Scaled
 from ..options import Arpack, Propack
-from .restart import start_block
+from .start import start_block
 
 
 def propose_right_vectors(
     operator: Scaled, k: int, solver: Arpack | Propack, tol: Array, start: Array | None, key: Array
 ) -> tuple[Array, Array, Array]:
-    """K vectors of the shorter side as rows (k, min(m, n)), whether all went well, and the products with A and A^H."""
+    """The k vectors of the shorter side as rows (k, min(m, n)), whether all went well, and the number of products."""
     m, n = operator.shape
 
     def solve(a: LinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def propose_right_vectors(
 def propose_eigenvectors(
     operator: Scaled, k: int, which: str, solver: Arpack, tol: Array, start: Array | None, key: Array
 ) -> tuple[Array, Array, Array]:
-    """K eigenvectors as rows (k, n), whether all went well, and the products with A."""
+    """The k eigenvectors as rows (k, n), whether all went well, and the products with A."""
 
     def solve(a: LinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
         options = {"ncv": solver.ncv, "maxiter": solver.max_iterations, "tol": tol, "v0": v}

@@ -22,8 +22,9 @@ from ..operators.operator import Operator
 from ..options import Lanczos
 from .found import Eigenpairs
 from .refine import finish_eigenpairs
-from .restart import Restart, Ritz, first_cycle, next_restart, start_block
-from .small import hermitian_rayleigh_ritz
+from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
+from .small import from_upper, hermitian_rayleigh_ritz
+from .start import start_block
 
 
 class _State(NamedTuple):
@@ -36,8 +37,6 @@ class _State(NamedTuple):
     top: Array
     bottom: Array
     restart: Restart
-    cycles: Array
-    restarts: Array
     products: Array
 
 
@@ -49,9 +48,8 @@ def lanczos(
     ``tol`` bounds the estimated residuals relative to the largest Ritz value; ``start`` holds vectors as rows.
     """
     n, dtype, real = operator.shape[1], operator.dtype, jnp.finfo(operator.dtype).dtype
-    block, ncv = options.block(k, n), options.basis_size(k, n)
-    given = 0 if start is None else start.shape[0]
-    wait = max(block, given)
+    sizes = plan(options, k, n, start)
+    block, ncv, wait = sizes.block, sizes.ncv, sizes.wait
     index = jnp.arange(ncv, dtype=jnp.int32)
     random = random_directions(key, n, block, dtype)
 
@@ -68,22 +66,26 @@ def lanczos(
         keep, fresh = state.restart.keep, state.restart.fresh
         ritz = jnp.where((index < keep)[None, :], state.ritz, 0)
         Q = matmul(ritz.T, state.Q[:ncv])
-        waiting = lax.dynamic_slice_in_dim(state.Q, state.filled, wait)
-        coupling = lax.dynamic_slice_in_dim(state.H, state.filled, wait)
         Q = jnp.concatenate([Q, jnp.zeros((wait, n), dtype)])
-        begin = orthonormalise(Q, random(first), lambda: random(first + 1)).rows
-        begin = jnp.concatenate([begin, jnp.zeros((wait - block, n), dtype)])
-        Q = lax.dynamic_update_slice_in_dim(Q, jnp.where(fresh, begin, waiting), keep, axis=0)
-        inner = jnp.triu(state.H[:ncv]) + adjoint(jnp.triu(state.H[:ncv], 1))
-        H = matmul(adjoint(ritz), matmul(inner, ritz))
+
+        def begin() -> tuple[Array, Array, Array]:
+            rows = orthonormalise(Q, random(first), lambda: random(first + 1)).rows
+            return jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype), jnp.int32(block)
+
+        def waiting() -> tuple[Array, Array, Array]:
+            coupling = lax.dynamic_slice_in_dim(state.H, state.filled, wait)
+            return lax.dynamic_slice_in_dim(state.Q, state.filled, wait), matmul(coupling, ritz), state.width
+
+        rows, coupling, width = lax.cond(fresh, begin, waiting)
+        Q = lax.dynamic_update_slice_in_dim(Q, rows, keep, axis=0)
+        H = matmul(adjoint(ritz), matmul(from_upper(state.H[:ncv]), ritz))
         H = jnp.concatenate([H, jnp.zeros((wait, ncv), dtype)])
-        coupling = jnp.where(fresh, 0, matmul(coupling, ritz))
         H = lax.dynamic_update_slice_in_dim(H, coupling, keep, axis=0)
-        return Q, H, jnp.where(fresh, block, state.width)
+        return Q, H, width
 
     def cycle(state: _State) -> _State:
         restart = state.restart
-        first = 1 + state.cycles * (ncv + 4)
+        first = 1 + restart.cycles * (ncv + 4)
         Q, H, width = lax.cond(restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.width), state, first + ncv)
         carry = (Q, H, width, restart.keep, first)
         Q, H, *_ = lax.fori_loop(0, restart.steps, fill, carry)
@@ -101,24 +103,21 @@ def lanczos(
         decision = next_restart(
             restart,
             Ritz(values, bounds, depth, largest),
+            sizes,
             gap=lambda depth: depth / jnp.where(spread > 0, spread, 1),
             filled=filled,
             tol=tol,
-            k=k,
-            block=block,
-            ncv=ncv,
-            size=n,
         )
-        return _State(
-            Q, H, filled, width, ritz, values, top, bottom, decision, state.cycles + 1,
-            state.restarts + restart.rotate.astype(jnp.int32), state.products + block * restart.steps,
-        )  # fmt: skip
+        products = state.products + block * restart.steps
+        return _State(Q, H, filled, width, ritz, values, top, bottom, decision, products)
 
     Q = jnp.zeros((ncv + wait, n), dtype)
-    noise = random_directions(key, n, wait, dtype)
-    begin = noise(jnp.int32(0)) if start is None else start_block(start, noise(jnp.int32(0)))
+    if start is not None:
+        noise = random_directions(key, n, wait, dtype)
+        begin = start_block(start, noise(jnp.int32(0)))
+        Q = Q.at[:wait].set(orthonormalise(Q, begin, lambda: noise(jnp.int32(1))).rows)
     state = _State(
-        Q=Q.at[:wait].set(orthonormalise(Q, begin, lambda: noise(jnp.int32(1))).rows),
+        Q=Q,
         H=jnp.zeros((ncv + wait, ncv), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),
@@ -126,20 +125,17 @@ def lanczos(
         values=jnp.zeros((ncv,), real),
         top=jnp.asarray(-jnp.inf, real),
         bottom=jnp.asarray(jnp.inf, real),
-        restart=first_cycle(k, block, given, ncv, real),
-        cycles=jnp.int32(0),
-        restarts=jnp.int32(0),
+        restart=first_cycle(sizes, real),
         products=jnp.int32(0),
     )
 
-    def running(s: _State) -> Array:
-        return ~s.restart.done & (s.restarts + s.restart.rotate.astype(jnp.int32) < options.restart_limit)
-
-    end = lax.while_loop(running, cycle, state)
+    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
     Q = matmul(end.ritz[:, :k].T, end.Q[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, jnp.inf)[k:]
     largest = jnp.maximum(jnp.abs(end.top), jnp.abs(end.bottom))
-    return finish_eigenpairs(operator, Q, which, leftover, largest, end.restarts + 1, end.products, end.restart.done)
+    return finish_eigenpairs(
+        operator, Q, which, leftover, largest, end.restart.restarts + 1, end.products, end.restart.done
+    )
 
 
 def beyond_cut(values: Array, k: int, which: str) -> Array:

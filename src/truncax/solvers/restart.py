@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ..numerics.products import row_norms, times
 from ..numerics.tolerances import epsilon
+from ..options import Krylov
 
 # Probability allowed for a missed pair to stay hidden from the probe.
 _RISK = 1e-3
@@ -25,6 +25,29 @@ _SMALLEST_GAP = 1e-2
 _SETTLED, _FIRM = 0.1, 1e-8
 # Block steps between two looks at the Ritz values, at most, while the basis is small; later half of what is there.
 _STRIDE = 8
+
+
+class Plan(NamedTuple):
+    """The static sizes of an iteration: k wanted of ``size``, ``ncv`` basis vectors, ``block`` of them multiplied at
+    once, ``given`` to start with.
+    """
+
+    k: int
+    block: int
+    ncv: int
+    size: int
+    given: int
+
+    @property
+    def wait(self) -> int:
+        """The most rows that can wait to be multiplied."""
+        return max(self.block, self.given)
+
+
+def plan(options: Krylov, k: int, size: int, start: Array | None) -> Plan:
+    """The sizes that ``options`` ask for."""
+    given = 0 if start is None else start.shape[0]
+    return Plan(k, options.block(k, size), options.basis_size(k, size), size, given)
 
 
 class Ritz(NamedTuple):
@@ -46,7 +69,7 @@ class Restart(NamedTuple):
     ``keep`` vectors go on, rotated to Ritz vectors if ``rotate``, with a ``fresh`` random block or with what waits;
     after ``steps`` block steps the Ritz values are looked at again. ``probed`` block steps since the last fresh
     block, or -1; ``reach``, the depth of the last leftover that was kept then, or zero; ``reference``, the
-    values then; ``excess`` of the worst bound over its tolerance.
+    values then; ``excess`` of the worst bound over its tolerance; ``cycles`` and, among them, ``restarts`` so far.
     """
 
     keep: Array
@@ -58,40 +81,35 @@ class Restart(NamedTuple):
     reference: Array
     excess: Array
     done: Array
+    cycles: Array
+    restarts: Array
 
 
-def first_cycle(k: int, block: int, given: int, ncv: int, dtype: Any) -> Restart:
-    """The state before anything is known but ``given`` start vectors."""
-    no, zero = jnp.zeros((), bool), jnp.zeros((), dtype)
-    steps = -(-given // block) if given > block else min(k + (8 if given else 16), ncv) // block
+def running(state: Restart, limit: int) -> Array:
+    """Whether another cycle is due, and allowed."""
+    return ~state.done & (state.restarts + state.rotate.astype(jnp.int32) < limit)
+
+
+def first_cycle(plan: Plan, dtype: Any) -> Restart:
+    """The state before anything is known but the start vectors; without any, a fresh random block begins."""
+    cold, zero = jnp.full((), plan.given == 0), jnp.zeros((), dtype)
+    if plan.given > plan.block:
+        steps = -(-plan.given // plan.block)
+    else:
+        steps = min(plan.k + (8 if plan.given else 16), plan.ncv) // plan.block
     return Restart(
         keep=jnp.int32(0),
-        rotate=no,
-        fresh=no,
+        rotate=cold,
+        fresh=cold,
         steps=jnp.int32(max(steps, 1)),
         probed=jnp.int32(-1),
         reach=zero,
-        reference=jnp.zeros((k,), dtype),
+        reference=jnp.zeros((plan.k,), dtype),
         excess=zero + jnp.inf,
-        done=no,
+        done=jnp.zeros((), bool),
+        cycles=jnp.int32(0),
+        restarts=jnp.int32(-1 if plan.given == 0 else 0),
     )
-
-
-def superposed(start: Array, block: int) -> Array:
-    """At most ``block`` rows that hold all rows of ``start``: the sums of every block-th of them.
-
-    A Krylov space of few vectors that contain all the wanted directions converges to them together; one that
-    starts with as many vectors as are wanted takes two to four times the products.
-    """
-    unit = times(start.T, 1 / jnp.where(row_norms(start) > 0, row_norms(start), 1)).T
-    return jnp.stack([jnp.sum(unit[i::block], axis=0) for i in range(min(block, start.shape[0]))])
-
-
-def start_block(start: Array, random: Array) -> Array:
-    """The rows of ``start``, filled up with rows of ``random``; one that is zero or not finite counts as none."""
-    usable = jnp.all(jnp.isfinite(start), axis=1) & jnp.any(start != 0, axis=1)
-    rows = jnp.where(usable[:, None], start, random[: start.shape[0]])
-    return jnp.concatenate([rows, random[start.shape[0] :]])
 
 
 def kept_size(k: int, ncv: int) -> int:
@@ -99,34 +117,27 @@ def kept_size(k: int, ncv: int) -> int:
     return k + (ncv - k) // 2
 
 
-def probe_length(gap: Array, size: int) -> Array:
-    """Steps q after which a random start has shown a value above a relative gap, but for one case in a thousand.
+def probe_length(gap: Array, size: int, block: int) -> Array:
+    """Steps q after which a random block has shown a value above a relative gap, but for one case in a thousand.
 
-    From ``1.65 sqrt(n) exp(-sqrt(gap) (2 q - 1)) <= 1e-3``, Kuczynski and Wozniakowski, SIAM J. Matrix Anal.
-    Appl. 13 (1992).
+    From ``(1.65 sqrt(n) exp(-sqrt(gap) (2 q - 1)))^block <= 1e-3``; for one vector by Kuczynski and Wozniakowski,
+    SIAM J. Matrix Anal. Appl. 13 (1992). The bound is the probability that a random vector has hardly a part in the
+    wanted direction, and the vectors of a block are independent.
     """
-    log = jnp.log(1.65 * size**0.5 / _RISK)
+    log = jnp.log(1.65 * size**0.5 / _RISK ** (1 / block))
     q = (1 + log / jnp.sqrt(jnp.clip(gap, _SMALLEST_GAP, 1))) / 2
     return jnp.ceil(jnp.minimum(q, size)).astype(jnp.int32)
 
 
 def next_restart(
-    state: Restart,
-    ritz: Ritz,
-    *,
-    gap: Callable[[Array], Array],
-    filled: Array,
-    tol: Array,
-    k: int,
-    block: int,
-    ncv: int,
-    size: int,
+    state: Restart, ritz: Ritz, plan: Plan, *, gap: Callable[[Array], Array], filled: Array, tol: Array
 ) -> Restart:
     """The decision after a cycle that ended with ``filled`` basis vectors.
 
     ``gap`` turns a depth into the relative gap of the operator that is probed.
     """
     values, bounds, depth, largest = ritz
+    k, block, ncv, size, _ = plan
     index = jnp.arange(ncv, dtype=jnp.int32)
     leftover = (index >= k) & (index < filled)
     floor = tol * largest
@@ -140,7 +151,7 @@ def next_restart(
     probing = state.probed >= 0
     probed = jnp.where(probing, state.probed + state.steps, -1)
     reach = jnp.where(state.reach > 0, state.reach, first)
-    needed = probe_length(gap(reach), size)
+    needed = probe_length(gap(reach), size, block)
     # A tie at the cut lets a copy of the last value come and go; what matters is that no better value came.
     unchanged = jnp.max(jnp.abs(values[:k] - state.reference)) <= (10 * tol + 10 * epsilon(values.dtype)) * largest
     # A missed pair rises through the leftovers, and is not settled until it has arrived.
@@ -151,7 +162,7 @@ def next_restart(
     known = settled | (filled <= k)
     fresh = converged & jnp.where(probing, ~unchanged, known)
     # What the first fresh block displaced is missing from the bounds, so a second one keeps no leftovers.
-    extra = jnp.where(probing, 0, jnp.minimum(extra, kept_size(k, ncv) - k))
+    extra = jnp.where(probing, 0, jnp.clip(extra, 0, min(kept_size(k, ncv), ncv - block) - k))
     last = jnp.where(extra > 0, depth[jnp.minimum(k + extra, ncv) - 1], 0)
     full = filled + block > ncv
     keep = jnp.where(fresh, k + extra, jnp.where(full, min(kept_size(k, ncv), ncv - block), filled)).astype(jnp.int32)
@@ -162,8 +173,10 @@ def next_restart(
     useful = jnp.isfinite(rate) & (rate > 0)
     ahead = jnp.where(useful, jnp.log(excess) / jnp.where(useful, rate, 1), _STRIDE)
     ahead = jnp.ceil(jnp.minimum(ahead, ncv)).astype(jnp.int32)
-    ahead = jnp.where(fresh, probe_length(gap(last), size), jnp.where(probing & converged, needed - probed, ahead))
-    farthest = jnp.maximum(_STRIDE, filled // (2 * block))
+    expected = probe_length(gap(jnp.where(last > 0, last, first)), size, block)
+    ahead = jnp.where(fresh, expected, jnp.where(probing & converged, needed - probed, ahead))
+    # Convergence speeds up, so that only half of a long way is taken unseen.
+    farthest = jnp.maximum(_STRIDE, jnp.where(fresh, ncv, ahead // 2))
     steps = jnp.minimum(jnp.clip(ahead, 1, farthest), (ncv - keep) // block)
     return Restart(
         keep=keep,
@@ -175,4 +188,6 @@ def next_restart(
         reference=jnp.where(fresh, values[:k], state.reference),
         excess=excess,
         done=done,
+        cycles=state.cycles + 1,
+        restarts=state.restarts + state.rotate.astype(jnp.int32),
     )

@@ -13,7 +13,7 @@ from .found import Eigenpairs, Triplets
 from .golub_kahan import golub_kahan
 from .host import propose_eigenvectors, propose_right_vectors
 from .lanczos import lanczos
-from .restart import superposed
+from .start import superposed
 
 SvdSolver = Dense | GolubKahan | Arpack | Propack
 EighSolver = Dense | Lanczos | Arpack

@@ -83,6 +83,11 @@ def _svd_by_gram(B: Array, count: Array, k: int) -> tuple[Array, Array, Array]:
     return lax.cond(last > _GRAM_LIMIT * first, corrected, lambda: _svd(B))
 
 
+def from_upper(H: Array) -> Array:
+    """The Hermitian matrix with the upper triangle of H."""
+    return jnp.triu(H) + adjoint(jnp.triu(H, 1))
+
+
 def hermitian_rayleigh_ritz(H: Array, count: Array, which: str) -> tuple[Array, Array]:
     """``(l, Y)`` with ``Y^H H Y = diag(l)`` for the leading ``count`` rows and columns of H, best first.
 
@@ -90,7 +95,7 @@ def hermitian_rayleigh_ritz(H: Array, count: Array, which: str) -> tuple[Array, 
     """
     live = jnp.arange(H.shape[0], dtype=jnp.int32) < count
     H = jnp.where(live[:, None] & live[None, :], H, 0)
-    H = jnp.triu(H) + adjoint(jnp.triu(H, 1))
+    H = from_upper(H)
     beyond = 2 * jnp.linalg.norm(H) + 1
     values, ritz = jnp.linalg.eigh(H + jnp.diag(jnp.where(live, 0, beyond).astype(H.dtype)), symmetrize_input=False)
     order = best_first(values, which, count)
