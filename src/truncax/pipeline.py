@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .complement.deflation import Deflation
 from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd
@@ -20,6 +21,8 @@ from .operators.operator import Operator, Scaled, frozen
 from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
+from .rules.eigh import invariant_deflation
+from .rules.svd import singular_deflation
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
 from .solvers.found import largest_singular
 from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
@@ -47,9 +50,9 @@ def singular(
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
         C = jnp.diag(found.s).astype(operator.dtype)
-        U, C, V = attach_singular_subspaces(
-            operator, found.U, C, found.V, size, _solve_options(derivative, operator), which
-        )
+        leftovers = singular_deflation(frozen(operator), found.U, found.V, found.W) if found.W.shape[1] else None
+        options = _solve_options(derivative, operator, jnp.max(info.residual_norms), leftovers)
+        U, C, V = attach_singular_subspaces(operator, found.U, C, found.V, size, options, which)
         if vectors:
             u, s, v = diagonal_svd(C, _degeneracy_rtol(derivative, operator) * size)
             U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
@@ -83,9 +86,9 @@ def hermitian(
         symmetric = is_hermitian(solved, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
-        Q, H = attach_invariant_subspace(
-            operator, found.Q, H, found.largest, _solve_options(derivative, operator), which
-        )
+        leftovers = invariant_deflation(solved, found.Q, found.W) if found.W.shape[1] else None
+        options = _solve_options(derivative, operator, jnp.max(info.residual_norms), leftovers)
+        Q, H = attach_invariant_subspace(operator, found.Q, H, found.largest, options, which)
         if vectors:
             values, u = diagonal_eigh(H, _degeneracy_rtol(derivative, operator) * found.largest)
             Q, middle = matmul(Q, u), times(values, operator.scale)
@@ -108,10 +111,13 @@ def _key(key: Array | None) -> Array:
     return jax.random.key(0, impl="threefry2x32") if key is None else key
 
 
-def _solve_options(derivative: Implicit, operator: Operator) -> SolveOptions:
+def _solve_options(
+    derivative: Implicit, operator: Operator, residual: Array, leftovers: Deflation | None
+) -> SolveOptions:
     real = jnp.finfo(operator.dtype).dtype
+    tol = _given(derivative.tol, derivative_tolerance(real, residual), real)
     max_steps = 10 * min(operator.shape) if derivative.max_steps is None else derivative.max_steps
-    return SolveOptions(tol=_given(derivative.tol, derivative_tolerance(real), real), max_steps=max_steps)
+    return SolveOptions(tol, max_steps, leftovers)
 
 
 def _degeneracy_rtol(derivative: Implicit, operator: Operator) -> Array:
@@ -119,7 +125,7 @@ def _degeneracy_rtol(derivative: Implicit, operator: Operator) -> Array:
     return _given(derivative.degeneracy_rtol, degeneracy_rtol(real), real)
 
 
-def _given(value: Any, default: float, real: Any) -> Array:
+def _given(value: Any, default: Array | float, real: Any) -> Array:
     return jax.lax.stop_gradient(jnp.asarray(default if value is None else value, real))
 
 

@@ -8,6 +8,7 @@ from jax import Array, lax
 
 from ..numerics.products import column_norms, row_inner, times
 from ..numerics.tolerances import negligible, singular_curvature
+from .deflation import Preconditioner
 
 
 class BlockSolution(NamedTuple):
@@ -23,22 +24,29 @@ class _State(NamedTuple):
     x: Array
     r: Array
     p: Array
-    rho: Array
-    pp: Array
+    rz: Array
+    rr: Array
     curvature: Array
     active: Array
-    singular: Array
+    broken: Array
     steps: Array
 
 
-def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_steps: int) -> BlockSolution:
+def block_cg(
+    matvec: Callable[[Array], Array],
+    b: Array,
+    *,
+    tol: Array,
+    max_steps: int,
+    preconditioner: Preconditioner | None = None,
+) -> BlockSolution:
     """Solve ``matvec(x) = b`` column by column, all columns in one block product per step.
 
     ``matvec`` acts on each column by a Hermitian positive definite matrix of that column's own. The
     columns of ``b`` are normalised (a cotangent of 1e-20 must not underflow in float32); a column that
     has reached ``tol`` is frozen; one that is below ``32 eps`` of the largest is rounding error and gets
     zero. A column whose operator is singular to working precision (curvature below ``128 eps`` of
-    the largest one seen) stops as not converged.
+    the largest one seen), or whose residual is not finite, stops as not converged.
 
     The vectors are carried as rows: XLA on a CPU then multiplies a block by A and by A^H twice as fast.
 
@@ -48,16 +56,19 @@ def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
     # Written so that NaN is wanted: a poisoned cotangent must come out as NaN, not as zero.
     wanted = ~(norms <= negligible(b.dtype) * jnp.max(norms))
     scale = jnp.where(wanted, norms, 1)
-    r = times(b, jnp.where(wanted, 1 / scale, 0)).T
+    rows = times(b, jnp.where(wanted, 1 / scale, 0)).T
+    x, r = (jnp.zeros_like(rows), rows) if preconditioner is None else preconditioner.start(rows)
+    z = r if preconditioner is None else preconditioner.apply(r)
+    rr = row_inner(r, r)
     start = _State(
-        x=jnp.zeros_like(r),
+        x=x,
         r=r,
-        p=r,
-        rho=row_inner(r, r),
-        pp=row_inner(r, r),
+        p=z,
+        rz=row_inner(r, z),
+        rr=rr,
         curvature=jnp.zeros_like(norms),
-        active=wanted,
-        singular=jnp.zeros_like(wanted),
+        active=wanted & ~(rr <= tol * jnp.abs(tol)),
+        broken=jnp.zeros_like(wanted),
         steps=jnp.zeros((), jnp.int32),
     )
 
@@ -67,20 +78,21 @@ def block_cg(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
     def step(s: _State) -> _State:
         q = matvec(s.p.T).T
         pq = row_inner(s.p, q)
-        quotient = pq / jnp.where(s.active, s.pp, 1)
+        quotient = pq / jnp.where(s.active, row_inner(s.p, s.p), 1)
         curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
         definite = ~(quotient <= singular_curvature(b.dtype) * curvature)
         active = s.active & definite
-        alpha = jnp.where(active, s.rho / jnp.where(active, pq, 1), 0)
+        alpha = jnp.where(active, s.rz / jnp.where(active, pq, 1), 0)
         x = s.x + times(s.p, alpha[:, None])
         r = s.r - times(q, alpha[:, None])
-        rho = row_inner(r, r)
-        beta = jnp.where(active, rho / jnp.where(active, s.rho, 1), 0)
-        p = r + times(s.p, beta[:, None])
-        pp = rho + beta**2 * s.pp
-        singular = s.singular | (s.active & ~definite)
-        return _State(x, r, p, rho, pp, curvature, active & ~(rho <= tol * jnp.abs(tol)), singular, s.steps + 1)
+        z = r if preconditioner is None else preconditioner.apply(r)
+        rr, rz = row_inner(r, r), row_inner(r, z)
+        beta = jnp.where(active, rz / jnp.where(active, s.rz, 1), 0)
+        p = z + times(s.p, beta[:, None])
+        reached = rr <= tol * jnp.abs(tol)
+        broken = s.broken | (s.active & ~(definite & jnp.isfinite(rr) & (reached | (rz > 0))))
+        active = active & ~broken & ~reached
+        return _State(x, r, p, rz, rr, curvature, active, broken, s.steps + 1)
 
     end = lax.while_loop(running, step, start)
-    residual_norms = jnp.sqrt(end.rho)
-    return BlockSolution(times(end.x.T, scale), ~(end.active | end.singular), residual_norms, end.steps)
+    return BlockSolution(times(end.x.T, scale), ~(end.active | end.broken), jnp.sqrt(end.rr), end.steps)

@@ -35,9 +35,13 @@ def rounding_floor(dtype: Any, size: int, restarts: Array) -> Array:
     return (10 + size**0.5 + 2 * restarts.astype(jnp.finfo(dtype).dtype)) * epsilon(dtype)
 
 
-def derivative_tolerance(dtype: Any) -> float:
-    """Default relative residual of the complement solve, ``eps^(5/6)``."""
-    return epsilon(dtype) ** (5 / 6)
+def derivative_tolerance(dtype: Any, residual: Array) -> Array:
+    """Default relative residual of the complement solve: the forward residual, but at least ``16 eps``, at most 0.1.
+
+    The errors of both reach the derivative divided by the same cut gap, so that a smaller one here is wasted.
+    """
+    residual = jnp.where(jnp.isfinite(residual), residual, 0)
+    return jnp.clip(residual, 16 * epsilon(dtype), 0.1).astype(dtype)
 
 
 def degeneracy_rtol(dtype: Any) -> float:

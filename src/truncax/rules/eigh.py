@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..complement.deflation import Deflation, Spectral, deflation
 from ..complement.solve import SolveOptions, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
@@ -50,6 +51,11 @@ def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:
     return lambda y: project_out(Q, operator.apply(y))
 
 
+def invariant_deflation(operator: Operator, Q: Array, W: Array) -> Deflation:
+    """The deflation of the complement system by ``W``, orthonormal columns outside the kept ones."""
+    return deflation(discarded_part(operator, Q), project_out(Q, W))
+
+
 def invariant_tangent(
     operator: Operator, Q: Array, H: Array, dAQ: Array, *, size: Array, which: str, options: SolveOptions
 ) -> InvariantTangent:
@@ -75,5 +81,7 @@ def invariant_tangent(
         y = times(project_out(Q, x), kept)
         return times(PAP(y) - matmul(y, H), kept) + times(x - y, sign * shift)
 
-    X = solve_self_adjoint(complement, -times(project_out(Q, dAQ), kept), sign=sign, options=options)
+    spectral = Spectral(alpha=jnp.where(kept > 0, -sign * values, shift), beta=sign * kept, size=shift)
+    b = -times(project_out(Q, dAQ), kept)
+    X = solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=Q)
     return InvariantTangent(project_out(Q, X), matmul(adjoint(Q), dAQ))

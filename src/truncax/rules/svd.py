@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..complement.deflation import Deflation, Spectral, deflation
 from ..complement.solve import SolveOptions, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
@@ -48,6 +49,15 @@ def discarded_part(operator: Operator, U: Array, V: Array) -> tuple[Callable, Ca
         return project_out(V, operator.apply_adjoint(project_out(U, x)))
 
     return forward, adjoint_
+
+
+def singular_deflation(operator: Operator, U: Array, V: Array, W: Array) -> Deflation:
+    """The deflation of the complement system by ``W``, orthonormal, on the shorter side (the left one if m = n)."""
+    m, n = operator.shape
+    if m > n:
+        return singular_deflation(Adjoint(operator), V, U, W)
+    Ap, ApH = discarded_part(operator, U, V)
+    return deflation(lambda w: Ap(ApH(w)), project_out(U, W))
 
 
 def masked_inverse(C: Array, size: Array) -> Array:
@@ -108,11 +118,17 @@ def singular_tangent(
             return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
 
         b = -(matmul(B, adjoint(C)) + Ap(Bt))
-        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, options=options))
+        spectral = Spectral(alpha=-jnp.diagonal(CCH).real, beta=sign, size=size**2)
+        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=U))
     else:
         G = matmul(Ci, CiH)
         b = B + Ap(matmul(Bt, CiH))
-        Xh = solve_self_adjoint(lambda x: x - matmul(Ap(ApH(x)), G), b, sign=sign, options=options)
+        spectral = Spectral(alpha=sign, beta=-jnp.diagonal(G).real, size=jnp.ones_like(size))
+
+        def complement(x: Array) -> Array:
+            return x - matmul(Ap(ApH(x)), G)
+
+        Xh = solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=U)
         X = matmul(Xh, Ci)
     Y = matmul(Bt + ApH(X), CiH)
     return SingularTangent(X, dC, Y)

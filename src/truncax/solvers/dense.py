@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from ..numerics.products import adjoint, column_norms, matmul, times
 from ..operators.dense import DenseOperator
-from .found import Eigenpairs, Triplets, best_first
+from .found import MOST_LEFTOVERS, Eigenpairs, Triplets, best_first
 from .refine import triplet_residuals
 
 
@@ -22,13 +22,15 @@ def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
     U, V = p[:, :k] if q is None else matmul(q, p[:, :k]), adjoint(vh[:k])
     U, V = (U, V) if m >= n else (V, U)
     residuals = triplet_residuals(operator, U, s[:k], V, operator.apply(V))
-    return Triplets(U, s[:k], V, residuals, s[k:], jnp.int32(0), jnp.int32(2 * k), jnp.ones((), bool))
+    W = p[:, k : k + MOST_LEFTOVERS] if m == n else adjoint(vh[k : k + MOST_LEFTOVERS])
+    return Triplets(U, s[:k], V, residuals, s[k:], W, jnp.int32(0), jnp.int32(2 * k), jnp.ones((), bool))
 
 
 def dense_eigh(operator: DenseOperator, k: int, which: str) -> Eigenpairs:
     """All eigenpairs of the array by LAPACK or cuSOLVER, the k best by ``which`` kept."""
     values, Q = jnp.linalg.eigh(operator.array)
     order, largest = best_first(values, which), jnp.max(jnp.abs(values))
+    W = Q[:, order[k : k + MOST_LEFTOVERS]]
     values, Q, leftover = values[order[:k]], Q[:, order[:k]], values[order[k:]]
     residuals = column_norms(operator.apply(Q) - times(Q, values))
-    return Eigenpairs(values, Q, residuals, leftover, largest, jnp.int32(0), jnp.int32(k), jnp.ones((), bool))
+    return Eigenpairs(values, Q, residuals, leftover, W, largest, jnp.int32(0), jnp.int32(k), jnp.ones((), bool))

@@ -5,11 +5,16 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+# Leftover vectors that are handed over, at most: what lies farther from the cut hardly slows a derivative down.
+MOST_LEFTOVERS = 24
+
 
 class Triplets(NamedTuple):
     """``U`` (m, k), ``s`` (k,) best first, ``V`` (n, k), measured residuals; leftover Ritz values; the work done.
 
-    Where the leftovers are fewer than their array, the rest is -inf (for eigenpairs inf).
+    Where the leftovers are fewer than their array, the rest is -inf (for eigenpairs inf). ``W`` (min(m, n), p): Ritz
+    vectors of the leftovers next to the cut on the shorter side (the left one if m = n), orthonormal, or zero where
+    there is none.
 
     ``verified``: the solver made sure that no better triplet was missed.
     """
@@ -19,14 +24,15 @@ class Triplets(NamedTuple):
     V: Array
     residuals: Array
     leftover: Array
+    W: Array
     iterations: Array
     products: Array
     verified: Array
 
 
 class Eigenpairs(NamedTuple):
-    """``values`` (k,) best first, ``Q`` (n, k), measured residuals; leftover Ritz values, best first; the ``largest``
-    magnitude of an eigenvalue that was seen, kept or not; the work done.
+    """``values`` (k,) best first, ``Q`` (n, k), measured residuals; leftover Ritz values, best first; ``W`` (n, p) as
+    for triplets; the ``largest`` magnitude of an eigenvalue that was seen, kept or not; the work done.
 
     ``verified``: the solver made sure that no better pair was missed.
     """
@@ -35,6 +41,7 @@ class Eigenpairs(NamedTuple):
     Q: Array
     residuals: Array
     leftover: Array
+    W: Array
     largest: Array
     iterations: Array
     products: Array

@@ -22,7 +22,7 @@ from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
 from ..operators.operator import Operator
 from ..options import GolubKahan
-from .found import Triplets
+from .found import MOST_LEFTOVERS, Triplets
 from .refine import finish_triplets
 from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
 from .small import singular_rayleigh_ritz
@@ -33,6 +33,7 @@ class _State(NamedTuple):
     U: Array
     V: Array
     B: Array
+    W: Array
     filled: Array
     width: Array
     left: Array
@@ -70,34 +71,40 @@ def golub_kahan(
         row = jnp.where(columns >= j + block, row, lax.dynamic_slice_in_dim(B, j, block))
         return U, V, lax.dynamic_update_slice_in_dim(B, row, j, axis=0), width, at, first
 
-    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array, Array]:
+    def leftovers(state: _State) -> Array:
+        side, basis = (state.left, state.U) if m == n else (state.right, state.V[:ncv])
+        live = index < jnp.minimum(state.filled, n)
+        return matmul(jnp.where(live[None, :], side, 0)[:, k : k + MOST_LEFTOVERS].T, basis)
+
+    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array, Array, Array]:
         keep, fresh = state.restart.keep, state.restart.fresh
         kept = index < keep
         left, right = (jnp.where(kept[None, :], x, 0) for x in (state.left, state.right))
         U, V = matmul(left.T, state.U), matmul(right.T, state.V[:ncv])
         V = jnp.concatenate([V, jnp.zeros((wait, n), dtype)])
 
-        def random() -> tuple[Array, Array, Array]:
+        def random() -> tuple[Array, ...]:
             rows = orthonormalise(V, random_v(first), lambda: random_v(first + 1)).rows
-            return jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((ncv, wait), dtype), jnp.int32(block)
+            rows, none = jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((ncv, wait), dtype)
+            return rows, none, jnp.int32(block), leftovers(state)
 
-        def waiting() -> tuple[Array, Array, Array]:
+        def waiting() -> tuple[Array, ...]:
             coupling = lax.dynamic_slice_in_dim(state.B, state.filled, wait, axis=1)
             rows = lax.dynamic_slice_in_dim(state.V, state.filled, wait)
-            return rows, matmul(adjoint(left), coupling), state.width
+            return rows, matmul(adjoint(left), coupling), state.width, state.W
 
-        rows, coupling, width = lax.cond(fresh, random, waiting)
+        rows, coupling, width, W = lax.cond(fresh, random, waiting)
         V = lax.dynamic_update_slice_in_dim(V, rows, keep, axis=0)
         B = matmul(adjoint(left), matmul(state.B[:, :ncv], right))
         B = jnp.concatenate([B, jnp.zeros((ncv, wait), dtype)], axis=1)
         B = lax.dynamic_update_slice_in_dim(B, coupling, keep, axis=1)
-        return U, V, B, width
+        return U, V, B, width, W
 
     def cycle(state: _State) -> _State:
         restart = state.restart
         first = 1 + restart.cycles * (2 * ncv + 4)
-        U, V, B, width = lax.cond(
-            restart.rotate, rotated, lambda s, _: (s.U, s.V, s.B, s.width), state, first + 2 * ncv
+        U, V, B, width, W = lax.cond(
+            restart.rotate, rotated, lambda s, _: (s.U, s.V, s.B, s.width, s.W), state, first + 2 * ncv
         )
         carry = (U, V, B, width, restart.keep, first)
         U, V, B, *_ = lax.fori_loop(0, restart.steps, fill, carry)
@@ -115,7 +122,7 @@ def golub_kahan(
             tol=tol,
         )
         products = state.products + 2 * block * restart.steps
-        return _State(U, V, B, filled, width, left, right, s, decision, products)
+        return _State(U, V, B, W, filled, width, left, right, s, decision, products)
 
     V = jnp.zeros((ncv + wait, n), dtype)
     if start is not None:
@@ -126,6 +133,7 @@ def golub_kahan(
         U=jnp.zeros((ncv, m), dtype),
         V=V,
         B=jnp.zeros((ncv, ncv + wait), dtype),
+        W=jnp.zeros((min(MOST_LEFTOVERS, ncv - k), n), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),
         left=jnp.eye(ncv, dtype=dtype),
@@ -139,4 +147,6 @@ def golub_kahan(
     U = matmul(end.left[:, :k].T, end.U).T
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, -jnp.inf)[k:]
-    return finish_triplets(operator, U, V, leftover, end.restart.restarts + 1, end.products, end.restart.done)
+    # The probe has displaced most leftovers: those from before it are the better ones.
+    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end)).T
+    return finish_triplets(operator, U, V, leftover, W, end.restart.restarts + 1, end.products, end.restart.done)

@@ -20,7 +20,7 @@ from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
 from ..operators.operator import Operator
 from ..options import Lanczos
-from .found import Eigenpairs
+from .found import MOST_LEFTOVERS, Eigenpairs
 from .refine import finish_eigenpairs
 from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
 from .small import from_upper, hermitian_rayleigh_ritz
@@ -30,6 +30,7 @@ from .start import start_block
 class _State(NamedTuple):
     Q: Array
     H: Array
+    W: Array
     filled: Array
     width: Array
     ritz: Array
@@ -62,31 +63,37 @@ def lanczos(
         column = lax.dynamic_update_slice_in_dim(w.coefficients, w.factor, j + width, axis=1)
         return Q, lax.dynamic_update_slice_in_dim(H, column.T, j, axis=1), width, at, first
 
-    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array]:
+    def leftovers(state: _State) -> Array:
+        live = index < jnp.minimum(state.filled, n)
+        return matmul(jnp.where(live[None, :], state.ritz, 0)[:, k : k + MOST_LEFTOVERS].T, state.Q[:ncv])
+
+    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array, Array]:
         keep, fresh = state.restart.keep, state.restart.fresh
         ritz = jnp.where((index < keep)[None, :], state.ritz, 0)
         Q = matmul(ritz.T, state.Q[:ncv])
         Q = jnp.concatenate([Q, jnp.zeros((wait, n), dtype)])
 
-        def begin() -> tuple[Array, Array, Array]:
+        def begin() -> tuple[Array, ...]:
             rows = orthonormalise(Q, random(first), lambda: random(first + 1)).rows
-            return jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype), jnp.int32(block)
+            rows, none = jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype)
+            return rows, none, jnp.int32(block), leftovers(state)
 
-        def waiting() -> tuple[Array, Array, Array]:
+        def waiting() -> tuple[Array, ...]:
             coupling = lax.dynamic_slice_in_dim(state.H, state.filled, wait)
-            return lax.dynamic_slice_in_dim(state.Q, state.filled, wait), matmul(coupling, ritz), state.width
+            rows = lax.dynamic_slice_in_dim(state.Q, state.filled, wait)
+            return rows, matmul(coupling, ritz), state.width, state.W
 
-        rows, coupling, width = lax.cond(fresh, begin, waiting)
+        rows, coupling, width, W = lax.cond(fresh, begin, waiting)
         Q = lax.dynamic_update_slice_in_dim(Q, rows, keep, axis=0)
         H = matmul(adjoint(ritz), matmul(from_upper(state.H[:ncv]), ritz))
         H = jnp.concatenate([H, jnp.zeros((wait, ncv), dtype)])
         H = lax.dynamic_update_slice_in_dim(H, coupling, keep, axis=0)
-        return Q, H, width
+        return Q, H, width, W
 
     def cycle(state: _State) -> _State:
         restart = state.restart
         first = 1 + restart.cycles * (ncv + 4)
-        Q, H, width = lax.cond(restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.width), state, first + ncv)
+        Q, H, width, W = lax.cond(restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.width, s.W), state, first + ncv)
         carry = (Q, H, width, restart.keep, first)
         Q, H, *_ = lax.fori_loop(0, restart.steps, fill, carry)
         filled = restart.keep + restart.steps * block
@@ -109,7 +116,7 @@ def lanczos(
             tol=tol,
         )
         products = state.products + block * restart.steps
-        return _State(Q, H, filled, width, ritz, values, top, bottom, decision, products)
+        return _State(Q, H, W, filled, width, ritz, values, top, bottom, decision, products)
 
     Q = jnp.zeros((ncv + wait, n), dtype)
     if start is not None:
@@ -119,6 +126,7 @@ def lanczos(
     state = _State(
         Q=Q,
         H=jnp.zeros((ncv + wait, ncv), dtype),
+        W=jnp.zeros((min(MOST_LEFTOVERS, ncv - k), n), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),
         ritz=jnp.eye(ncv, dtype=dtype),
@@ -132,9 +140,11 @@ def lanczos(
     end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
     Q = matmul(end.ritz[:, :k].T, end.Q[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, jnp.inf)[k:]
+    # The probe has displaced most leftovers: those from before it are the better ones.
+    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end)).T
     largest = jnp.maximum(jnp.abs(end.top), jnp.abs(end.bottom))
     return finish_eigenpairs(
-        operator, Q, which, leftover, largest, end.restart.restarts + 1, end.products, end.restart.done
+        operator, Q, which, leftover, W, largest, end.restart.restarts + 1, end.products, end.restart.done
     )
 
 

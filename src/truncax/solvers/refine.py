@@ -10,7 +10,14 @@ from .small import polar_step
 
 
 def finish_triplets(
-    operator: Operator, U: Array, V: Array, leftover: Array, iterations: Array, products: Array, verified: Array
+    operator: Operator,
+    U: Array,
+    V: Array,
+    leftover: Array,
+    W: Array,
+    iterations: Array,
+    products: Array,
+    verified: Array,
 ) -> Triplets:
     """The triplets ``(U p, s, V q)`` with ``U^H A V = p diag(s) q^H``, and their residuals, from 2 k new products."""
     U, V = polar_step(U), polar_step(V)
@@ -18,9 +25,8 @@ def finish_triplets(
     p, s, qh = jnp.linalg.svd(matmul(adjoint(U), AV))
     p, q = polar_step(p), polar_step(adjoint(qh))
     U, V, AV = matmul(U, p), matmul(V, q), matmul(AV, q)
-    return Triplets(
-        U, s, V, triplet_residuals(operator, U, s, V, AV), leftover, iterations, products + 2 * s.shape[0], verified
-    )
+    residuals = triplet_residuals(operator, U, s, V, AV)
+    return Triplets(U, s, V, residuals, leftover, W, iterations, products + 2 * s.shape[0], verified)
 
 
 def triplet_residuals(operator: Operator, U: Array, s: Array, V: Array, AV: Array) -> Array:
@@ -34,6 +40,7 @@ def finish_eigenpairs(
     Q: Array,
     which: str,
     leftover: Array,
+    W: Array,
     largest: Array,
     iterations: Array,
     products: Array,
@@ -48,4 +55,4 @@ def finish_eigenpairs(
     Q, AQ = matmul(Q, y), matmul(AQ, y)
     residuals = column_norms(AQ - times(Q, values))
     products = products + values.shape[0]
-    return Eigenpairs(values, Q, residuals, leftover, largest, iterations, products, verified)
+    return Eigenpairs(values, Q, residuals, leftover, W, largest, iterations, products, verified)

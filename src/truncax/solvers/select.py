@@ -20,8 +20,8 @@ EighSolver = Dense | Lanczos | Arpack
 
 
 def prefers_dense(k: int, size: int) -> bool:
-    """Whether the full decomposition is faster: small matrices, and k above an eighth of the size."""
-    return size <= 64 or 8 * k > size
+    """Whether the full decomposition is faster: small matrices, and k above a twelfth of the size."""
+    return size <= 64 or 12 * k > size
 
 
 def choose_svd(k: int, shape: tuple[int, int], which: str, starts: bool) -> Dense | GolubKahan:
