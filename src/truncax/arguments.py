@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .numerics.products import matmul
 from .numerics.tolerances import computing_dtype
 from .options import Arpack, Dense, Implicit
 
@@ -91,9 +92,23 @@ def check_options(
     dtype = computing_dtype(a.dtype)
     return dataclasses.replace(
         derivative,
+        preconditioner=check_preconditioner(derivative.preconditioner, min(a.shape[-2:]), dtype),
         tol=check_positive("Implicit tol", derivative.tol, dtype),
         degeneracy_rtol=check_positive("Implicit degeneracy_rtol", derivative.degeneracy_rtol, dtype),
     )
+
+
+def check_preconditioner(given: Any, size: int, dtype: Any) -> Any:
+    """A function of a block of columns that is a pytree, from a function or a square array; None stays None."""
+    if given is None or isinstance(given, jax.tree_util.Partial):
+        return given
+    if isinstance(given, jax.Array | np.ndarray):
+        if given.shape != (size, size):
+            raise ValueError(f"preconditioner must have shape {(size, size)}, got {given.shape}")
+        return jax.tree_util.Partial(matmul, jnp.asarray(given, dtype))
+    if not callable(given):
+        raise TypeError(f"preconditioner must be a function of a block of columns or a square array, got {given!r}")
+    return jax.tree_util.Partial(given)
 
 
 def check_positive(name: str, value: Any, dtype: Any) -> Array | None:
@@ -111,7 +126,7 @@ def check_positive(name: str, value: Any, dtype: Any) -> Array | None:
     return jnp.asarray(value, jnp.finfo(dtype).dtype)
 
 
-def check_smallest(which: str, solver: Any, v0: Any, key: Any) -> None:
+def check_smallest(which: str, solver: Any, derivative: Any, v0: Any, key: Any) -> None:
     """The smallest singular values are served by the full decomposition only."""
     if which != "SM":
         return
@@ -120,6 +135,8 @@ def check_smallest(which: str, solver: Any, v0: Any, key: Any) -> None:
             f"which='SM' is built for solver=truncax.Dense() only, got solver={solver!r}: "
             "leave solver out, or pass Dense()"
         )
+    if derivative is not None and derivative.preconditioner is not None:
+        raise ValueError("which='SM' has no use for a preconditioner: leave it out of derivative=Implicit(...)")
     for name, value in (("v0", v0), ("key", key)):
         if value is not None:
             raise ValueError(f"which='SM' uses the full decomposition, which takes no {name}: leave it out")

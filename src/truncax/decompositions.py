@@ -335,7 +335,7 @@ def _singular(
     check_which(which, ("LM", "SM"), planned=())
     m, n = a.shape[-2:]
     derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
-    check_smallest(which, solver, v0, key)
+    check_smallest(which, solver, derivative, v0, key)
     check_host_solver(solver, k, a, which)
     v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
     solver = solver or choose_svd(k, (m, n), which, starts=v0 is not None or key is not None)

@@ -144,15 +144,24 @@ class Propack:
 class Implicit:
     """How the derivative is computed: by implicit differentiation, with one block solve in the complement.
 
-    - ``tol``: relative residual of that solve, per column; default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in
-      float32. May be traced.
+    - ``tol``: relative residual of that solve, per column; by default the residual of the forward pass, at least
+      ``16 eps`` and at most 0.1: both errors reach the derivative divided by the same cut gap. May be traced.
     - ``max_steps``: conjugate gradient steps before it gives up and the derivative is NaN; default ten times
       the smaller side of the matrix.
+    - ``preconditioner``: an approximate inverse of the operator of the solve, Hermitian and positive definite: of
+      ``+-(A - l I)`` for eigenpairs (plus for "SA", minus for "LA", each its sign for the others), of
+      ``I - A A^H / s_k^2`` on the shorter side for singular triplets; what it does to the kept vectors does not
+      matter. A square array, or a function of a block of columns (n, k) that returns one. It decides how many steps
+      are needed, not the result, and has no derivative. A function that uses arrays of yours is best given as
+      ``jax.tree_util.Partial(f, arrays)``: a new lambda each time compiles each time.
+    - ``polish``: Newton steps on the result of the solver before the derivative is attached, each with one solve of
+      the same system. One makes the error of the vectors quadratically smaller, so that a solver with a loose
+      ``tol`` gives an accurate gradient; ``tol`` decides how accurately it is solved.
     - ``degeneracy_rtol``: kept values that differ by less than this times the largest seen count as equal
       in the derivative of single vectors (``tsvd``, ``teigh``); default ``eps^(3/4)``. The subspace functions
       need no such threshold. May be traced.
     - ``mode``: ``"all"``, one rule for forward and reverse mode and every order.
-    - ``preconditioner``, ``polish`` and ``mode="reverse"`` are not built yet and raise.
+    - ``mode="reverse"`` is not built yet and raises.
     """
 
     tol: Any = None
@@ -168,8 +177,6 @@ class Implicit:
         if self.mode not in ("all", "reverse"):
             raise ValueError(f"mode must be 'all' or 'reverse', got {self.mode!r}")
         unbuilt = {
-            "preconditioner": self.preconditioner is not None,
-            "polish": self.polish != 0,
             "mode='reverse'": self.mode == "reverse",
         }
         for name, asked in unbuilt.items():

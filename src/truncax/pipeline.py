@@ -22,9 +22,11 @@ from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
 from .rules.eigh import invariant_deflation
+from .rules.polish import polished_pairs, polished_triplets
 from .rules.svd import singular_deflation
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
-from .solvers.found import largest_singular
+from .solvers.found import Eigenpairs, Triplets, largest_singular
+from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
 from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
 
 
@@ -47,11 +49,12 @@ def singular(
     def one(a: Array, v0: Array | None) -> Any:
         operator, finite = _scaled(DenseOperator.of(a.astype(computing_dtype(a.dtype))))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
-        info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
+        for _ in range(derivative.polish):
+            found = _polish_triplets(frozen(operator), found, which, size, derivative)
+        info = certify_triplets(frozen(operator), found, which, tol, finite)
         C = jnp.diag(found.s).astype(operator.dtype)
-        leftovers = singular_deflation(frozen(operator), found.U, found.V, found.W) if found.W.shape[1] else None
-        options = _solve_options(derivative, operator, jnp.max(info.residual_norms), leftovers)
+        options = _singular_options(frozen(operator), found, size, derivative)
         U, C, V = attach_singular_subspaces(operator, found.U, C, found.V, size, options, which)
         if vectors:
             u, s, v = diagonal_svd(C, _degeneracy_rtol(derivative, operator) * size)
@@ -83,11 +86,12 @@ def hermitian(
         operator, finite = _scaled(HermitianDenseOperator.of(a.astype(computing_dtype(a.dtype))))
         solved = frozen(operator)
         found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
+        for _ in range(derivative.polish):
+            found = _polish_pairs(solved, found, which, derivative)
         symmetric = is_hermitian(solved, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
-        leftovers = invariant_deflation(solved, found.Q, found.W) if found.W.shape[1] else None
-        options = _solve_options(derivative, operator, jnp.max(info.residual_norms), leftovers)
+        options = _invariant_options(solved, found, derivative)
         Q, H = attach_invariant_subspace(operator, found.Q, H, found.largest, options, which)
         if vectors:
             values, u = diagonal_eigh(H, _degeneracy_rtol(derivative, operator) * found.largest)
@@ -111,13 +115,57 @@ def _key(key: Array | None) -> Array:
     return jax.random.key(0, impl="threefry2x32") if key is None else key
 
 
+def _polish_triplets(operator: Scaled, found: Triplets, which: str, size: Array, derivative: Implicit) -> Triplets:
+    options = _singular_options(operator, found, size, derivative)
+    U, V, spent = polished_triplets(operator, found.U, found.s, found.V, size=size, which=which, options=options)
+    spent = found.products + spent + 2 * found.W.shape[1]
+    U, V = orthonormal(U), orthonormal(V)
+    found = finish_triplets(operator, U, V, found.leftover, found.W, found.iterations, spent, found.verified)
+    if which != "SM":
+        return found
+    U, s, V, residuals = (x[..., ::-1] for x in (found.U, found.s, found.V, found.residuals))
+    return found._replace(U=U, s=s, V=V, residuals=residuals)
+
+
+def _polish_pairs(operator: Scaled, found: Eigenpairs, which: str, derivative: Implicit) -> Eigenpairs:
+    options = _invariant_options(operator, found, derivative)
+    Q, spent = polished_pairs(operator, found.Q, found.values, size=found.largest, which=which, options=options)
+    spent = found.products + spent + found.W.shape[1]
+    return finish_eigenpairs(
+        operator, orthonormal(Q), which, found.leftover, found.W, found.largest, found.iterations, spent, found.verified
+    )
+
+
+def _singular_options(operator: Scaled, found: Triplets, size: Array, derivative: Implicit) -> SolveOptions:
+    leftovers = singular_deflation(operator, found.U, found.V, found.W) if found.W.shape[1] else None
+    residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
+    return _solve_options(derivative, operator, residual, leftovers, jnp.ones_like(operator.scale))
+
+
+def _invariant_options(operator: Scaled, found: Eigenpairs, derivative: Implicit) -> SolveOptions:
+    leftovers = invariant_deflation(operator, found.Q, found.W) if found.W.shape[1] else None
+    residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
+    return _solve_options(derivative, operator, residual, leftovers, operator.scale)
+
+
 def _solve_options(
-    derivative: Implicit, operator: Operator, residual: Array, leftovers: Deflation | None
+    derivative: Implicit, operator: Operator, residual: Array, leftovers: Deflation | None, unit: Array
 ) -> SolveOptions:
+    """``unit``: what the operator of the solve is measured in, for the user's approximate inverse of it."""
     real = jnp.finfo(operator.dtype).dtype
     tol = _given(derivative.tol, derivative_tolerance(real, residual), real)
     max_steps = 10 * min(operator.shape) if derivative.max_steps is None else derivative.max_steps
-    return SolveOptions(tol, max_steps, leftovers)
+    inverse = frozen(derivative.preconditioner)
+    if inverse is not None:
+        inverse = jax.tree_util.Partial(_in_units, inverse, unit)
+    return SolveOptions(tol, max_steps, leftovers, inverse)
+
+
+def _in_units(inverse: Callable[[Array], Array], unit: Array, x: Array) -> Array:
+    y = inverse(x)
+    if jnp.shape(y) != x.shape:
+        raise ValueError(f"preconditioner must return a block of the shape it was given, {x.shape}; got {jnp.shape(y)}")
+    return times(y, unit).astype(x.dtype)
 
 
 def _degeneracy_rtol(derivative: Implicit, operator: Operator) -> Array:

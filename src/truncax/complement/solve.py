@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.products import project_out, times
-from .cg import block_cg
+from .cg import BlockSolution, block_cg
 from .deflation import Deflation, Spectral, preconditioner
 
 
@@ -48,6 +49,7 @@ def solve_self_adjoint(
     multiplied by NaN: a select would make its gradient zero.
     """
     is_complex = jnp.iscomplexobj(b)
+    spectral, kept = lax.stop_gradient((spectral, kept))
 
     def split(z: Array) -> tuple[Array, ...]:
         return (z.real, z.imag) if is_complex else (z,)
@@ -58,21 +60,48 @@ def solve_self_adjoint(
     def real_matvec(parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return split(matvec(merge(parts)))
 
-    spectral, kept = lax.stop_gradient((spectral, kept))
-    inner = None if options.preconditioner is None else _projected(options.preconditioner, kept, spectral.size)
-    preconditioned = preconditioner(options.deflation, spectral, inner)
-
     def real_solve(mv: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        found = block_cg(
-            lambda x: times(merge(mv(split(x))), sign),
-            times(merge(parts), sign),
-            tol=options.tol,
-            max_steps=options.max_steps,
-            preconditioner=preconditioned,
+        found = solve_once(
+            lambda x: merge(mv(split(x))), merge(parts), sign=sign, spectral=spectral, options=options, kept=kept
         )
         return split(times(found.x, jnp.where(found.converged, 1, jnp.nan)))
 
     return merge(lax.custom_linear_solve(real_matvec, split(b), real_solve, symmetric=True))
+
+
+def solve_once(
+    matvec: Callable[[Array], Array],
+    b: Array,
+    *,
+    sign: Array,
+    spectral: Spectral,
+    options: SolveOptions,
+    kept: Array,
+) -> BlockSolution:
+    """What ``solve_self_adjoint`` finds, and how; without a derivative."""
+    inner = None if options.preconditioner is None else _projected(options.preconditioner, kept, spectral.size)
+    return block_cg(
+        lambda x: times(matvec(x), sign),
+        times(b, sign),
+        tol=options.tol,
+        max_steps=options.max_steps,
+        preconditioner=preconditioner(options.deflation, spectral, inner),
+    )
+
+
+class Recorder:
+    """Solves like ``solve_once`` in the place of ``solve_self_adjoint`` and keeps what it found.
+
+    A column that fails is zero: what was asked for does without it.
+    """
+
+    def __init__(self) -> None:
+        self.found: BlockSolution | None = None
+
+    def __call__(self, matvec: Callable[[Array], Array], b: Array, **options: Any) -> Array:
+        """The solution of ``matvec(x) = b``."""
+        self.found = solve_once(matvec, b, **options)
+        return jnp.where(self.found.converged[None, :], self.found.x, 0)
 
 
 def _projected(inverse: Callable[[Array], Array], kept: Array, size: Array) -> Callable[[Array], Array]:

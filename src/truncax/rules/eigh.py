@@ -57,7 +57,15 @@ def invariant_deflation(operator: Operator, Q: Array, W: Array) -> Deflation:
 
 
 def invariant_tangent(
-    operator: Operator, Q: Array, H: Array, dAQ: Array, *, size: Array, which: str, options: SolveOptions
+    operator: Operator,
+    Q: Array,
+    H: Array,
+    dAQ: Array,
+    *,
+    size: Array,
+    which: str,
+    options: SolveOptions,
+    solve: Callable[..., Array] = solve_self_adjoint,
 ) -> InvariantTangent:
     """The tangent from ``dAQ = dA Q`` (n, k); ``size`` is the order of the norm of A.
 
@@ -83,5 +91,5 @@ def invariant_tangent(
 
     spectral = Spectral(alpha=jnp.where(kept > 0, -sign * values, shift), beta=sign * kept, size=shift)
     b = -times(project_out(Q, dAQ), kept)
-    X = solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=Q)
+    X = solve(complement, b, sign=sign, spectral=spectral, options=options, kept=Q)
     return InvariantTangent(project_out(Q, X), matmul(adjoint(Q), dAQ))

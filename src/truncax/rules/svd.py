@@ -80,6 +80,7 @@ def singular_tangent(
     size: Array,
     which: str,
     options: SolveOptions,
+    solve: Callable[..., Array] = solve_self_adjoint,
 ) -> SingularTangent:
     """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k); ``size`` is the largest singular value.
 
@@ -100,7 +101,7 @@ def singular_tangent(
     m, n = operator.shape
     if m > n:
         flipped = singular_tangent(
-            Adjoint(operator), V, adjoint(C), U, dAHU, dAV, size=size, which=which, options=options
+            Adjoint(operator), V, adjoint(C), U, dAHU, dAV, size=size, which=which, options=options, solve=solve
         )
         return SingularTangent(flipped.dV, adjoint(flipped.dC), flipped.dU)
     Ap, ApH = discarded_part(operator, U, V)
@@ -119,7 +120,7 @@ def singular_tangent(
 
         b = -(matmul(B, adjoint(C)) + Ap(Bt))
         spectral = Spectral(alpha=-jnp.diagonal(CCH).real, beta=sign, size=size**2)
-        X = project_out(U, solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=U))
+        X = project_out(U, solve(complement, b, sign=sign, spectral=spectral, options=options, kept=U))
     else:
         G = matmul(Ci, CiH)
         b = B + Ap(matmul(Bt, CiH))
@@ -128,7 +129,7 @@ def singular_tangent(
         def complement(x: Array) -> Array:
             return x - matmul(Ap(ApH(x)), G)
 
-        Xh = solve_self_adjoint(complement, b, sign=sign, spectral=spectral, options=options, kept=U)
+        Xh = solve(complement, b, sign=sign, spectral=spectral, options=options, kept=U)
         X = matmul(Xh, Ci)
     Y = matmul(Bt + ApH(X), CiH)
     return SingularTangent(X, dC, Y)

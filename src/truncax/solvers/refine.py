@@ -9,6 +9,11 @@ from .found import Eigenpairs, Triplets, best_first
 from .small import polar_step
 
 
+def orthonormal(U: Array) -> Array:
+    """Orthonormal columns next to those of ``U``, whose Gram matrix differs from 1 by some percent at most."""
+    return polar_step(polar_step(polar_step(U)))
+
+
 def finish_triplets(
     operator: Operator,
     U: Array,

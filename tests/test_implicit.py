@@ -1,0 +1,157 @@
+"""The options of the derivative do what they say: tolerance, preconditioner, polish."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import error, hermitian, matrix, random
+
+import truncax
+from truncax import GolubKahan, Implicit, Lanczos
+from truncax.complement.cg import block_cg
+
+K = 4
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The steps of the solves that ran since the list was cleared."""
+    taken = []
+
+    def counting(*args, **options):
+        found = block_cg(*args, **options)
+        jax.debug.callback(lambda steps: taken.append(int(steps)), found.steps)
+        return found
+
+    monkeypatch.setattr("truncax.complement.solve.block_cg", counting)
+    jax.clear_caches()
+    return taken
+
+
+def gradient_of(function, a, w, steps, **options):
+    def loss(a):
+        first, middle, *last = function(a, **options)
+        right = last[0] if last else jnp.conj(first.T)
+        return jnp.sum((w * (first @ middle @ right)).real)
+
+    steps.clear()
+    gradient = jax.grad(loss)(a)
+    jax.effects_barrier()
+    return gradient, steps[-1] if steps else 0
+
+
+def singular(a, **options):
+    return truncax.singular_subspaces(a, K, **options)
+
+
+def test_a_looser_tolerance_takes_fewer_steps_and_errs_more(steps):
+    rng = np.random.default_rng(0)
+    a, w = jnp.asarray(matrix(rng, (90, 80), 0.97 ** np.arange(80))), jnp.asarray(random(rng, (90, 80)))
+    exact, _ = gradient_of(singular, a, w, steps, solver=GolubKahan(), derivative=Implicit(tol=1e-15))
+    tight, many = gradient_of(singular, a, w, steps, solver=GolubKahan())
+    loose, few = gradient_of(singular, a, w, steps, solver=GolubKahan(), derivative=Implicit(tol=1e-3))
+    assert error(tight, exact) <= 1e-12
+    assert 1e-7 <= error(loose, exact) <= 1e-2
+    assert few < many
+    follows, fewer = gradient_of(singular, a, w, steps, solver=GolubKahan(), tol=1e-3)
+    assert fewer < many
+    assert error(follows, exact) <= 1
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize("which", ["SA", "LA", "LM"])
+@pytest.mark.parametrize("form", ["array", "function", "partial"])
+def test_a_preconditioner_saves_steps_and_changes_nothing_else(steps, which, is_complex, form):
+    rng = np.random.default_rng(1)
+    values = np.concatenate([-np.linspace(1, 2, K), np.linspace(-0.9, 0.8, 60)]) * (1 if which == "SA" else -1)
+    a, w = jnp.asarray(hermitian(rng, values, is_complex)), jnp.asarray(random(rng, (64, 64), is_complex))
+    lifted, q = np.linalg.eigh(np.asarray(a) * (1 if which == "SA" else -1) + 0.96 * np.eye(64))
+    inverse = jnp.asarray((q / np.abs(lifted)) @ q.conj().T)
+    given = {
+        "array": inverse,
+        "function": lambda x: inverse @ x,
+        "partial": jax.tree_util.Partial(jnp.matmul, inverse),
+    }[form]
+
+    def invariant(a, **options):
+        return truncax.invariant_subspace(a, K, which=which, solver=Lanczos(ncv=8), **options)
+
+    plain, many = gradient_of(invariant, a, w, steps)
+    same, few = gradient_of(invariant, a, w, steps, derivative=Implicit(preconditioner=given))
+    assert error(same, plain) <= 1e-11
+    assert few <= 0.7 * many
+
+
+def test_a_preconditioner_in_the_units_of_the_matrix(steps):
+    rng = np.random.default_rng(2)
+    values = np.concatenate([-np.linspace(1, 2, K), np.linspace(-0.9, 0.8, 60)])
+    a, w = jnp.asarray(hermitian(rng, values)), jnp.asarray(random(rng, (64, 64)))
+    lifted, q = np.linalg.eigh(np.asarray(a) + 0.96 * np.eye(64))
+    inverse = (q / np.abs(lifted)) @ q.T
+    counts = []
+    for scale in (1.0, 1e-12, 1e12):
+        options = {"which": "SA", "derivative": Implicit(preconditioner=inverse / scale)}
+        counts.append(
+            gradient_of(lambda a, **o: truncax.invariant_subspace(a, K, **o), scale * a, w, steps, **options)[1]
+        )
+    assert max(counts) <= min(counts) + 2
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (np.eye(3), ValueError, r"preconditioner must have shape \(40, 40\), got \(3, 3\)"),
+        ("jacobi", TypeError, r"preconditioner must be a function of a block"),
+        (lambda x: x[:3], ValueError, r"preconditioner must return a block of the shape"),
+    ],
+)
+def test_a_preconditioner_that_does_not_fit(given, kind, message):
+    with pytest.raises(kind, match=message):
+        jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 2, derivative=Implicit(preconditioner=given)).U))(jnp.eye(50, 40))
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize("shape", [(90, 70), (70, 90)], ids=str)
+def test_polish_makes_the_gradient_of_a_loose_solver_accurate(steps, shape, is_complex):
+    """Error 1e-4 before, about its square over the gap after; values to rounding."""
+    rng = np.random.default_rng(3)
+    spectrum = np.concatenate([np.linspace(2, 1, K), 0.9 * 0.95 ** np.arange(66)])
+    a, w = jnp.asarray(matrix(rng, shape, spectrum, is_complex)), jnp.asarray(random(rng, shape, is_complex))
+    exact, _ = gradient_of(singular, a, w, steps)
+    loose, _ = gradient_of(singular, a, w, steps, solver=GolubKahan(ncv=8), tol=1e-4)
+    once, _ = gradient_of(singular, a, w, steps, solver=GolubKahan(ncv=8), tol=1e-4, derivative=Implicit(polish=1))
+    twice, _ = gradient_of(singular, a, w, steps, solver=GolubKahan(ncv=8), tol=1e-4, derivative=Implicit(polish=2))
+    assert error(loose, exact) >= 1e-7
+    assert error(once, exact) <= 1e-7
+    assert error(twice, exact) <= 1e-12
+
+
+@pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
+def test_polish_of_eigenpairs(steps, which):
+    rng = np.random.default_rng(4)
+    values = np.concatenate([[-2.3, -2.1, -1.9, -1.7], np.linspace(-1.5, 1.4, 52), [1.6, 1.8, 2.0, 2.2]])
+    a, w = jnp.asarray(hermitian(rng, values, True)), jnp.asarray(random(rng, (60, 60), True))
+
+    def invariant(a, **options):
+        return truncax.invariant_subspace(a, K, which=which, solver=Lanczos(ncv=8), **options)
+
+    exact, _ = gradient_of(invariant, a, w, steps)
+    loose, _ = gradient_of(invariant, a, w, steps, tol=1e-3)
+    once, _ = gradient_of(invariant, a, w, steps, tol=1e-3, derivative=Implicit(polish=1))
+    assert error(loose, exact) >= 1e-6
+    assert error(once, exact) <= 1e-2 * error(loose, exact)
+
+
+def test_polish_measures_and_counts():
+    a = matrix(np.random.default_rng(5), (90, 80), 0.9 ** np.arange(80))
+    _, loose = truncax.tsvd(a, 3, solver=GolubKahan(ncv=7), tol=1e-4, return_info=True)
+    _, once = truncax.tsvd(a, 3, solver=GolubKahan(ncv=7), tol=1e-4, derivative=Implicit(polish=1), return_info=True)
+    assert jnp.max(once.residual_norms) <= 1e-2 * jnp.max(loose.residual_norms)
+    assert once.products > loose.products
+
+
+def test_polish_at_a_tie_keeps_the_result():
+    a = np.diag([3.0, 2.0, 2.0, 1.0, 0.5, 0.1])
+    result, info = truncax.tsvd(a, 2, derivative=Implicit(polish=1), return_info=True)
+    np.testing.assert_allclose(result.S, [3, 2], rtol=1e-14)
+    assert info.converged
