@@ -150,8 +150,10 @@ class Implicit:
     - ``degeneracy_rtol``: kept values that differ by less than this times the largest seen count as equal
       in the derivative of single vectors (``tsvd``, ``teigh``); default ``eps^(3/4)``. The subspace functions
       need no such threshold. May be traced.
-    - ``mode``: ``"all"``, one rule for forward and reverse mode and every order.
-    - ``preconditioner``, ``polish`` and ``mode="reverse"`` are not built yet and raise.
+    - ``mode``: ``"all"``, one rule for forward and reverse mode and every order; or ``"reverse"``, a rule of its own
+      for reverse mode, also reverse over reverse, which asks reverse mode only of the operator's product. Forward
+      mode (``jvp``, ``jacfwd``, ``hessian``) is then JAX's TypeError about a custom_vjp function.
+    - ``preconditioner`` and ``polish`` are not built yet and raise.
     """
 
     tol: Any = None
@@ -169,7 +171,6 @@ class Implicit:
         unbuilt = {
             "preconditioner": self.preconditioner is not None,
             "polish": self.polish != 0,
-            "mode='reverse'": self.mode == "reverse",
         }
         for name, asked in unbuilt.items():
             if asked:

@@ -19,7 +19,7 @@ from .operators.dense import DenseOperator, HermitianDenseOperator
 from .operators.operator import Operator, Scaled, frozen
 from .options import Implicit
 from .results import SolveInfo
-from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
+from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
 from .solvers.found import largest_singular
 from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
@@ -47,7 +47,7 @@ def singular(
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
         C = jnp.diag(found.s).astype(operator.dtype)
-        U, C, V = attach_singular_subspaces(
+        U, C, V = ATTACH_SINGULAR[derivative.mode](
             operator, found.U, C, found.V, size, _solve_options(derivative, operator), which
         )
         if vectors:
@@ -83,7 +83,7 @@ def hermitian(
         symmetric = is_hermitian(solved, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
-        Q, H = attach_invariant_subspace(
+        Q, H = ATTACH_INVARIANT[derivative.mode](
             operator, found.Q, H, found.largest, _solve_options(derivative, operator), which
         )
         if vectors:
