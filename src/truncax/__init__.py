@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (

@@ -14,9 +14,9 @@ from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd
 from .numerics.products import adjoint, matmul, times
-from .numerics.tolerances import computing_dtype, degeneracy_rtol, derivative_tolerance, power_of_two
+from .numerics.tolerances import computing_dtype, degeneracy_rtol, derivative_tolerance
 from .operators.dense import DenseOperator, HermitianDenseOperator
-from .operators.operator import Operator, Scaled, frozen
+from .operators.operator import Operator, frozen, scaled
 from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
@@ -42,7 +42,7 @@ def singular(
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(DenseOperator(a.astype(computing_dtype(a.dtype))))
+        operator, finite = scaled(DenseOperator(a.astype(computing_dtype(a.dtype))))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         size = largest_singular(found)
@@ -77,7 +77,7 @@ def hermitian(
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(HermitianDenseOperator(a.astype(computing_dtype(a.dtype))))
+        operator, finite = scaled(HermitianDenseOperator(a.astype(computing_dtype(a.dtype))))
         solved = frozen(operator)
         found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
         symmetric = is_hermitian(solved, _key(key))
@@ -94,14 +94,6 @@ def hermitian(
         return _finish((Q, middle), info, fill, a.dtype), info
 
     return _over_batch(one, a, v0)
-
-
-def _scaled(operator: Operator) -> tuple[Scaled, Array]:
-    """The operator over the power of two next to its size, and whether its entries are finite."""
-    magnitude = frozen(operator).magnitude()
-    scale = power_of_two(magnitude)
-    before = power_of_two(jnp.sqrt(scale))
-    return Scaled(operator, before, scale / before), jnp.isfinite(magnitude)
 
 
 def _key(key: Array | None) -> Array:

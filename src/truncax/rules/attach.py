@@ -6,6 +6,7 @@ factors by the same rule. There are two rules for each, equal in value: a tangen
 (``mode="all"``), and a cotangent (``mode="reverse"``), which asks reverse mode only of the operator.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -71,9 +72,9 @@ def _singular_forward(operator, U, C, V, size, options, which):
 
 
 def _singular_backward(which, residuals, cotangents):
-    operator, *factors, size, options = residuals
+    operator, U, C, V, size, options = residuals
     Ubar, Cbar, Vbar = map(jnp.conj, cotangents)
-    left, right = singular_cotangent(operator, *factors, Ubar, Cbar, Vbar, size=size, which=which, options=options)
+    left, right = singular_cotangent(operator, U, C, V, Ubar, Cbar, Vbar, size=size, which=which, options=options)
     _, pull = jax.vjp(lambda a: a.apply(right), operator)
     return (*pull(jnp.conj(left)), None, None, None, None, None)
 
@@ -104,5 +105,5 @@ def _invariant_backward(which, residuals, cotangents):
 
 attach_invariant_subspace_reverse.defvjp(_invariant_forward, _invariant_backward)
 
-ATTACH_SINGULAR = {"all": attach_singular_subspaces, "reverse": attach_singular_subspaces_reverse}
-ATTACH_INVARIANT = {"all": attach_invariant_subspace, "reverse": attach_invariant_subspace_reverse}
+ATTACH_SINGULAR: dict[str, Callable] = {"all": attach_singular_subspaces, "reverse": attach_singular_subspaces_reverse}
+ATTACH_INVARIANT: dict[str, Callable] = {"all": attach_invariant_subspace, "reverse": attach_invariant_subspace_reverse}

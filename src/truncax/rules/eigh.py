@@ -32,7 +32,8 @@ def definite_sign(values: Array, which: str) -> Array:
     """The sign that makes ``P (A - l_j) P`` positive definite on the complement, for each kept pair.
 
     The discarded values lie above the smallest ones (+1), below the largest ones (-1), and between
-    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j). Both ends alternate, a high one first.
+    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j). Of both ends the lower half of the kept
+    values is the low one; of an odd number one more is high. The values may come in any order.
     """
     if which == "SA":
         return jnp.ones_like(values)
@@ -41,7 +42,8 @@ def definite_sign(values: Array, which: str) -> Array:
     if which == "LM":
         return jnp.where(values < 0, 1, -1).astype(values.dtype)
     if which == "BE":
-        return jnp.where(jnp.arange(values.shape[0]) % 2, 1, -1).astype(values.dtype)
+        rank = jnp.argsort(jnp.argsort(values))
+        return jnp.where(rank < values.shape[0] // 2, 1, -1).astype(values.dtype)
     raise ValueError(f"which must be 'LM', 'LA', 'SA' or 'BE', got {which!r}")
 
 
