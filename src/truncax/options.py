@@ -152,7 +152,7 @@ class Implicit:
       need no such threshold. May be traced.
     - ``mode``: ``"all"``, one rule for forward and reverse mode and every order; or ``"reverse"``, a rule of its own
       for reverse mode, also reverse over reverse, which asks reverse mode only of the operator's product. Forward
-      mode (``jvp``, ``jacfwd``, ``hessian``) is then JAX's TypeError about a custom_vjp function.
+      mode (``jvp``, ``jacfwd``, ``hessian``) is then refused by JAX with a TypeError.
     - ``preconditioner`` and ``polish`` are not built yet and raise.
     """
 
