@@ -221,12 +221,13 @@ def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, vectors: bool
     return a, factors, derivative
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+# Inlined into a jit around it: as calls of their own the XLA of jaxlib 0.8.1 compiles a second derivative wrongly.
+@partial(jax.jit, static_argnums=(4, 5), inline=True)
 def _jvp(a: Any, factors: Any, da: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
     return jax.jvp(lambda a: _attached(a, factors, derivative, which, vectors), (a,), (da,))[1]
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@partial(jax.jit, static_argnums=(4, 5), inline=True)
 def _vjp(a: Any, factors: Any, cotangents: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
     _, pull = jax.vjp(lambda a: _attached(a, factors, derivative, which, vectors), a)
     return pull(cotangents)[0]
