@@ -103,12 +103,9 @@ def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
 
     def singular(operator, Q, H, dAQ, *, size, which, options):
         sign = eigh.definite_sign(jax.numpy.diagonal(H).real, which)
-        X = eigh.solve_self_adjoint(
-            lambda x: operator.apply(x) - matmul(x, H),
-            -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ))),
-            sign=sign,
-            options=options,
-        )
+        system = eigh.invariant_system(operator, Q, H, size, which).system
+        system = system._replace(matvec=lambda x: operator.apply(x) - matmul(x, H), sign=sign)
+        X = eigh.solve_self_adjoint(system, -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ))), options)
         return eigh.InvariantTangent(X, matmul(adjoint(Q), dAQ))
 
     mutate(attach, "invariant_tangent", singular)
@@ -132,13 +129,16 @@ def test_a_complex_solve_that_forgets_the_pair_is_caught(mutate):
     from truncax.complement.cg import block_cg
     from truncax.numerics.products import times
 
-    def complex_symmetric(matvec, b, *, sign, options):
+    def complex_symmetric(system, b, options):
         def solve(mv, rhs):
             return block_cg(
-                lambda x: times(mv(x), sign), times(rhs, sign), tol=options.tol, max_steps=options.max_steps
+                lambda x: times(mv(x), system.sign),
+                times(rhs, system.sign),
+                tol=options.tol,
+                max_steps=options.max_steps,
             ).x
 
-        return jax.lax.custom_linear_solve(matvec, b, solve, symmetric=True)
+        return jax.lax.custom_linear_solve(system.matvec, b, solve, symmetric=True)
 
     mutate(svd, "solve_self_adjoint", complex_symmetric)
     with pytest.raises(AssertionError):

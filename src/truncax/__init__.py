@@ -2,10 +2,12 @@
 
 from importlib.metadata import version as _version
 
+from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
+    DerivativeInfo,
     InvariantSubspace,
     SingularSubspaces,
     SolveInfo,
@@ -13,6 +15,7 @@ from .results import (
     TEighResult,
     TSVDResult,
 )
+from .rules import derivative_info
 
 __version__ = _version("truncax")
 
@@ -20,6 +23,7 @@ __all__ = [
     "Arpack",
     "ConvergenceError",
     "Dense",
+    "DerivativeInfo",
     "GolubKahan",
     "Implicit",
     "InvariantSubspace",
@@ -30,6 +34,7 @@ __all__ = [
     "Status",
     "TEighResult",
     "TSVDResult",
+    "derivative_info",
     "invariant_subspace",
     "singular_subspaces",
     "teigh",

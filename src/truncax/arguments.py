@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .numerics.products import matmul
 from .numerics.tolerances import computing_dtype
 from .options import Arpack, Dense, Implicit
+from .rules.settings import as_preconditioner
 
 ON_FAILURE = ("raise", "nan", "keep")
 
@@ -92,23 +92,10 @@ def check_options(
     dtype = computing_dtype(a.dtype)
     return dataclasses.replace(
         derivative,
-        preconditioner=check_preconditioner(derivative.preconditioner, min(a.shape[-2:]), dtype),
+        preconditioner=as_preconditioner(derivative.preconditioner, min(a.shape[-2:]), dtype),
         tol=check_positive("Implicit tol", derivative.tol, dtype),
         degeneracy_rtol=check_positive("Implicit degeneracy_rtol", derivative.degeneracy_rtol, dtype),
     )
-
-
-def check_preconditioner(given: Any, size: int, dtype: Any) -> Any:
-    """A function of a block of columns that is a pytree, from a function or a square array; None stays None."""
-    if given is None or isinstance(given, jax.tree_util.Partial):
-        return given
-    if isinstance(given, jax.Array | np.ndarray):
-        if given.shape != (size, size):
-            raise ValueError(f"preconditioner must have shape {(size, size)}, got {given.shape}")
-        return jax.tree_util.Partial(matmul, jnp.asarray(given, dtype))
-    if not callable(given):
-        raise TypeError(f"preconditioner must be a function of a block of columns or a square array, got {given!r}")
-    return jax.tree_util.Partial(given)
 
 
 def check_positive(name: str, value: Any, dtype: Any) -> Array | None:

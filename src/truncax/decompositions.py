@@ -54,7 +54,7 @@ def tsvd(
         solver: ``GolubKahan(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` or ``Propack(...)`` on the host; by
             default what ``truncax.solvers.select`` chooses from k and the shape, ``Dense()`` for small matrices and
             for k that are a large part of them, else ``GolubKahan()``.
-        derivative: ``Implicit(...)``, the options of the derivative's linear solve.
+        derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``.
         v0: where the iterative solver starts; its derivative is zero. A right vector (n,) or (..., n), a block of
             columns (..., n, p), or the ``Vh`` of an earlier result (..., p, n). It saves the first steps: a part
             of the work under a loose ``tol``, little under the default. What is zero or not finite counts as none.
@@ -75,7 +75,8 @@ def tsvd(
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
         NotImplementedError: what is planned and not built (sparse or function operators).
 
-    Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options.
+    Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options. Under
+    ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own: ``truncax.rules.tsvd_jvp``, ``tsvd_vjp``.
     With ``P_U = I - U U^H``, ``P_V = I - V V^H`` and ``Ap = P_U a P_V`` (what was discarded),
 
         dS = Re diag(U^H da V)
@@ -202,7 +203,7 @@ def teigh(
         sigma: not built yet (shift-invert); must be None.
         solver: ``Lanczos(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default what
             ``truncax.solvers.select`` chooses from k and n, ``Dense()`` or ``Lanczos()``.
-        derivative: ``Implicit(...)``, the options of the derivative's linear solve.
+        derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``.
         v0: where the iterative solver starts; its derivative is zero. A vector (n,) or (..., n), or a block of
             columns (..., n, p), such as the eigenvectors of an earlier result. What is zero or not finite counts as
             none.
@@ -223,7 +224,8 @@ def teigh(
             with ``(x^H a y)^*`` for random x and y, up to rounding.
         NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"``).
 
-    Derivative: forward and reverse mode, any order, with respect to ``a``. The tangent of ``a`` is symmetrised,
+    Derivative: forward and reverse mode, any order, with respect to ``a``; under ``Implicit(mode="reverse")`` reverse
+    mode alone. At factors of your own: ``truncax.rules.teigh_jvp``, ``teigh_vjp``. The tangent of ``a`` is symmetrised,
     ``da <- (da + da^H) / 2``, in every product, so the gradient is Hermitian. With P = I - Q Q^H:
 
         dl = Re diag(Q^H da Q),  dQ = Q (F o Q^H da Q) + X,  F_ij = 1 / (l_j - l_i)

@@ -160,8 +160,9 @@ class Implicit:
     - ``degeneracy_rtol``: kept values that differ by less than this times the largest seen count as equal
       in the derivative of single vectors (``tsvd``, ``teigh``); default ``eps^(3/4)``. The subspace functions
       need no such threshold. May be traced.
-    - ``mode``: ``"all"``, one rule for forward and reverse mode and every order.
-    - ``mode="reverse"`` is not built yet and raises.
+    - ``mode``: ``"all"``, one rule for forward and reverse mode and every order; or ``"reverse"``, a rule of its own
+      for reverse mode, also reverse over reverse, which asks reverse mode only of the operator's product. Forward
+      mode (``jvp``, ``jacfwd``, ``hessian``) is then refused by JAX with a TypeError.
     """
 
     tol: Any = None
@@ -176,9 +177,3 @@ class Implicit:
         _check_count("polish", self.polish, minimum=0)
         if self.mode not in ("all", "reverse"):
             raise ValueError(f"mode must be 'all' or 'reverse', got {self.mode!r}")
-        unbuilt = {
-            "mode='reverse'": self.mode == "reverse",
-        }
-        for name, asked in unbuilt.items():
-            if asked:
-                raise NotImplementedError(f"Implicit({name}) is not built yet: leave it out")

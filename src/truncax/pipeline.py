@@ -10,19 +10,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .complement.deflation import Deflation
 from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd
 from .numerics.products import adjoint, matmul, times
-from .numerics.tolerances import computing_dtype, degeneracy_rtol, derivative_tolerance, power_of_two
+from .numerics.tolerances import computing_dtype
 from .operators.dense import DenseOperator, HermitianDenseOperator
-from .operators.operator import Operator, Scaled, frozen
+from .operators.operator import Scaled, frozen, scaled
 from .options import Implicit
 from .results import SolveInfo
-from .rules.attach import attach_invariant_subspace, attach_singular_subspaces
+from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
 from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
+from .rules.settings import solve_options, threshold
 from .rules.svd import singular_deflation
 from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
 from .solvers.found import Eigenpairs, Triplets, largest_singular
@@ -47,7 +47,7 @@ def singular(
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(DenseOperator.of(a.astype(computing_dtype(a.dtype))))
+        operator, finite = scaled(DenseOperator.of(a.astype(computing_dtype(a.dtype))))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         size = largest_singular(found)
         for _ in range(derivative.polish):
@@ -55,9 +55,9 @@ def singular(
         info = certify_triplets(frozen(operator), found, which, tol, finite)
         C = jnp.diag(found.s).astype(operator.dtype)
         options = _singular_options(frozen(operator), found, size, derivative)
-        U, C, V = attach_singular_subspaces(operator, found.U, C, found.V, size, options, which)
+        U, C, V = ATTACH_SINGULAR[derivative.mode](operator, found.U, C, found.V, size, options, which)
         if vectors:
-            u, s, v = diagonal_svd(C, _degeneracy_rtol(derivative, operator) * size)
+            u, s, v = diagonal_svd(C, threshold(derivative, operator) * size)
             U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
         else:
             middle = times(C, operator.scale)
@@ -83,7 +83,7 @@ def hermitian(
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``; NaN where not converged if ``fill``."""
 
     def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = _scaled(HermitianDenseOperator.of(a.astype(computing_dtype(a.dtype))))
+        operator, finite = scaled(HermitianDenseOperator.of(a.astype(computing_dtype(a.dtype))))
         solved = frozen(operator)
         found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
         for _ in range(derivative.polish):
@@ -92,23 +92,15 @@ def hermitian(
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _invariant_options(solved, found, derivative)
-        Q, H = attach_invariant_subspace(operator, found.Q, H, found.largest, options, which)
+        Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
         if vectors:
-            values, u = diagonal_eigh(H, _degeneracy_rtol(derivative, operator) * found.largest)
+            values, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
             Q, middle = matmul(Q, u), times(values, operator.scale)
         else:
             middle = times(H, operator.scale)
         return _finish((Q, middle), info, fill, a.dtype), info
 
     return _over_batch(one, a, v0)
-
-
-def _scaled(operator: Operator) -> tuple[Scaled, Array]:
-    """The operator over the power of two next to its size, and whether its entries are finite."""
-    magnitude = frozen(operator).magnitude()
-    scale = power_of_two(magnitude)
-    before = power_of_two(jnp.sqrt(scale))
-    return Scaled(operator, before, scale / before), jnp.isfinite(magnitude)
 
 
 def _key(key: Array | None) -> Array:
@@ -139,42 +131,13 @@ def _polish_pairs(operator: Scaled, found: Eigenpairs, which: str, derivative: I
 def _singular_options(operator: Scaled, found: Triplets, size: Array, derivative: Implicit) -> SolveOptions:
     leftovers = singular_deflation(operator, found.U, found.V, found.W) if found.W.shape[1] else None
     residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
-    return _solve_options(derivative, operator, residual, leftovers, jnp.ones_like(operator.scale))
+    return solve_options(derivative, operator, residual, leftovers, jnp.ones_like(operator.scale))
 
 
 def _invariant_options(operator: Scaled, found: Eigenpairs, derivative: Implicit) -> SolveOptions:
     leftovers = invariant_deflation(operator, found.Q, found.W) if found.W.shape[1] else None
     residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
-    return _solve_options(derivative, operator, residual, leftovers, operator.scale)
-
-
-def _solve_options(
-    derivative: Implicit, operator: Operator, residual: Array, leftovers: Deflation | None, unit: Array
-) -> SolveOptions:
-    """``unit``: what the operator of the solve is measured in, for the user's approximate inverse of it."""
-    real = jnp.finfo(operator.dtype).dtype
-    tol = _given(derivative.tol, derivative_tolerance(real, residual), real)
-    max_steps = 10 * min(operator.shape) if derivative.max_steps is None else derivative.max_steps
-    inverse = frozen(derivative.preconditioner)
-    if inverse is not None:
-        inverse = jax.tree_util.Partial(_in_units, inverse, unit)
-    return SolveOptions(tol, max_steps, leftovers, inverse)
-
-
-def _in_units(inverse: Callable[[Array], Array], unit: Array, x: Array) -> Array:
-    y = inverse(x)
-    if jnp.shape(y) != x.shape:
-        raise ValueError(f"preconditioner must return a block of the shape it was given, {x.shape}; got {jnp.shape(y)}")
-    return times(y, unit).astype(x.dtype)
-
-
-def _degeneracy_rtol(derivative: Implicit, operator: Operator) -> Array:
-    real = jnp.finfo(operator.dtype).dtype
-    return _given(derivative.degeneracy_rtol, degeneracy_rtol(real), real)
-
-
-def _given(value: Any, default: Array | float, real: Any) -> Array:
-    return jax.lax.stop_gradient(jnp.asarray(default if value is None else value, real))
+    return solve_options(derivative, operator, residual, leftovers, operator.scale)
 
 
 def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -> Any:

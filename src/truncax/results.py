@@ -86,5 +86,20 @@ class SolveInfo(NamedTuple):
     selection_gap: Array
 
 
+class DerivativeInfo(NamedTuple):
+    """How the complement solve of a derivative went. Arrays only; no derivative.
+
+    - ``converged`` (k,): bool. A column that is not makes the derivative NaN: its operator is singular (the cut falls
+      on a tie, see ``SolveInfo.cut_gap``), or ``Implicit.max_steps`` is too small.
+    - ``residual_norms`` (k,): relative to the right-hand side of each column, in the units of ``Implicit.tol``.
+    - ``iterations``: int32, conjugate gradient steps; each multiplies k vectors by A and, for singular triplets, by
+      A^H.
+    """
+
+    converged: Array
+    residual_norms: Array
+    iterations: Array
+
+
 class ConvergenceError(RuntimeError):
     """No convergence within the allowed steps; the message says what was reached and what to change."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.products import project_out, times
+from ..results import DerivativeInfo
 from .cg import BlockSolution, block_cg
 from .deflation import Deflation, Spectral, preconditioner
 
@@ -28,28 +29,29 @@ class SolveOptions:
     preconditioner: Callable[[Array], Array] | None = None
 
 
-def solve_self_adjoint(
-    matvec: Callable[[Array], Array],
-    b: Array,
-    *,
-    sign: Array,
-    spectral: Spectral,
-    options: SolveOptions,
-    kept: Array,
-) -> Array:
-    """``x`` with ``matvec(x) = b`` for a block of columns (n, k).
+class System(NamedTuple):
+    """The operator of a complement system, for a block of columns (n, k).
 
-    ``matvec`` must be self-adjoint under ``Re tr(x^H y)`` and regular on the whole space, and
-    ``sign_j * matvec`` must be positive definite in column j. It may couple the columns through values
-    that vanish at the point (the off-diagonal of C or H): higher derivatives need them. ``spectral`` says what
-    ``sign_j * matvec`` is at the point, on the complement of the columns of ``kept``.
+    ``matvec`` must be self-adjoint under ``Re tr(x^H y)`` and regular on the whole space, and ``sign_j * matvec``
+    positive definite in column j. It may couple the columns through values that vanish at the point (the off-diagonal
+    of C or H): higher derivatives need them. ``spectral`` says what ``sign_j * matvec`` is at the point, on the
+    complement of the columns of ``kept``.
+    """
+
+    matvec: Callable[[Array], Array]
+    sign: Array
+    spectral: Spectral
+    kept: Array
+
+
+def solve_self_adjoint(system: System, b: Array, options: SolveOptions) -> Array:
+    """``x`` with ``system.matvec(x) = b`` for a block of columns (n, k).
 
     The solve runs on the pair (Re, Im). There the operator is symmetric, JAX has nothing to transpose,
     and the conjugates that a complex transpose needs cannot be forgotten. A column that fails is
     multiplied by NaN: a select would make its gradient zero.
     """
     is_complex = jnp.iscomplexobj(b)
-    spectral, kept = lax.stop_gradient((spectral, kept))
 
     def split(z: Array) -> tuple[Array, ...]:
         return (z.real, z.imag) if is_complex else (z,)
@@ -58,35 +60,29 @@ def solve_self_adjoint(
         return lax.complex(*parts) if is_complex else parts[0]
 
     def real_matvec(parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        return split(matvec(merge(parts)))
+        return split(system.matvec(merge(parts)))
 
     def real_solve(mv: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        found = solve_once(
-            lambda x: merge(mv(split(x))), merge(parts), sign=sign, spectral=spectral, options=options, kept=kept
-        )
+        found = solve_once(system._replace(matvec=lambda x: merge(mv(split(x)))), merge(parts), options)
         return split(times(found.x, jnp.where(found.converged, 1, jnp.nan)))
 
     return merge(lax.custom_linear_solve(real_matvec, split(b), real_solve, symmetric=True))
 
 
-def solve_once(
-    matvec: Callable[[Array], Array],
-    b: Array,
-    *,
-    sign: Array,
-    spectral: Spectral,
-    options: SolveOptions,
-    kept: Array,
-) -> BlockSolution:
+def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution:
     """What ``solve_self_adjoint`` finds, and how; without a derivative."""
+    spectral, kept = lax.stop_gradient((system.spectral, system.kept))
     inner = None if options.preconditioner is None else _projected(options.preconditioner, kept, spectral.size)
     return block_cg(
-        lambda x: times(matvec(x), sign),
-        times(b, sign),
+        lambda x: times(system.matvec(x), system.sign),
+        times(b, system.sign),
         tol=options.tol,
         max_steps=options.max_steps,
         preconditioner=preconditioner(options.deflation, spectral, inner),
     )
+
+
+Solve = Callable[[System, Array, SolveOptions], Array]
 
 
 class Recorder:
@@ -98,9 +94,15 @@ class Recorder:
     def __init__(self) -> None:
         self.found: BlockSolution | None = None
 
-    def __call__(self, matvec: Callable[[Array], Array], b: Array, **options: Any) -> Array:
-        """The solution of ``matvec(x) = b``."""
-        self.found = solve_once(matvec, b, **options)
+    @property
+    def info(self) -> DerivativeInfo:
+        """How the solve went."""
+        assert self.found is not None
+        return DerivativeInfo(self.found.converged, self.found.residual_norms, self.found.steps)
+
+    def __call__(self, system: System, b: Array, options: SolveOptions) -> Array:
+        """The solution of ``system.matvec(x) = b``."""
+        self.found = solve_once(system, b, options)
         return jnp.where(self.found.converged[None, :], self.found.x, 0)
 
 

@@ -17,15 +17,20 @@ from .operator import Operator
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DenseOperator(Operator):
-    """An m x n array, and the form of it that is multiplied."""
+    """An m x n array, and its real and imaginary ``parts`` where those are multiplied in its place."""
 
     array: Array
-    factor: Array | Parts
+    parts: Parts | None = None
 
     @classmethod
     def of(cls, array: Array) -> Self:
-        """The operator of an array."""
+        """The operator of an array, in the form in which it multiplies fastest."""
         return cls(array, split(array))
+
+    @property
+    def factor(self) -> Array | Parts:
+        """What is multiplied."""
+        return self.array if self.parts is None else self.parts
 
     @property
     def shape(self) -> tuple[int, int]:

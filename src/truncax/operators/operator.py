@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.products import times
+from ..numerics.tolerances import power_of_two
 
 
 class Operator(abc.ABC):
@@ -102,6 +103,14 @@ class Scaled(Operator):
 def frozen(tree):
     """``tree`` without its derivatives."""
     return jax.tree_util.tree_map(lax.stop_gradient, tree)
+
+
+def scaled(operator: Operator) -> tuple[Scaled, Array]:
+    """The operator over the power of two next to its size, and whether its entries are finite."""
+    magnitude = frozen(operator).magnitude()
+    scale = power_of_two(magnitude)
+    before = power_of_two(jnp.sqrt(scale))
+    return Scaled(operator, before, scale / before), jnp.isfinite(magnitude)
 
 
 def tall(operator: Operator) -> Operator:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..complement.deflation import Deflation, Spectral, deflation
-from ..complement.solve import SolveOptions, solve_self_adjoint
+from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
 from ..operators.operator import Operator
@@ -33,7 +33,8 @@ def definite_sign(values: Array, which: str) -> Array:
     """The sign that makes ``P (A - l_j) P`` positive definite on the complement, for each kept pair.
 
     The discarded values lie above the smallest ones (+1), below the largest ones (-1), and between
-    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j). Both ends alternate, a high one first.
+    -|l_j| and |l_j| for those of largest magnitude (minus the sign of l_j). Of both ends the lower half of the kept
+    values is the low one; of an odd number one more is high. The values may come in any order.
     """
     if which == "SA":
         return jnp.ones_like(values)
@@ -42,7 +43,8 @@ def definite_sign(values: Array, which: str) -> Array:
     if which == "LM":
         return jnp.where(values < 0, 1, -1).astype(values.dtype)
     if which == "BE":
-        return jnp.where(jnp.arange(values.shape[0]) % 2, 1, -1).astype(values.dtype)
+        rank = jnp.argsort(jnp.argsort(values))
+        return jnp.where(rank < values.shape[0] // 2, 1, -1).astype(values.dtype)
     raise ValueError(f"which must be 'LM', 'LA', 'SA' or 'BE', got {which!r}")
 
 
@@ -56,6 +58,39 @@ def invariant_deflation(operator: Operator, Q: Array, W: Array) -> Deflation:
     return deflation(discarded_part(operator, Q), project_out(Q, W))
 
 
+class InvariantSystem(NamedTuple):
+    """The complement system, and the pairs whose column it determines (1, or 0 for a masked one)."""
+
+    system: System
+    mask: Array
+
+
+def invariant_system(operator: Operator, Q: Array, H: Array, size: Array, which: str) -> InvariantSystem:
+    """The operator of the complement system; ``size`` is the order of the norm of A.
+
+    With D the signs of ``definite_sign`` it is
+
+        x -> P A P x - P x H + Q Q^H x (D size)
+
+    The last term acts on span(Q) only. The solution has no part there, but without it the operator is
+    singular, conjugate gradients still find the tangent, and the transposed solve is wrong by 60 % and more.
+    A zero pair of "LM" (or of A = 0) has only zeros beside it, and no derivative: its column is masked.
+    """
+    PAP = discarded_part(operator, Q)
+    values = lax.stop_gradient(jnp.diagonal(H).real)
+    sign = definite_sign(values, which)
+    shift = jnp.where(size > 0, size, 1)
+    zeros_beside = (size == 0) | (which == "LM")
+    mask = (~zeros_beside | (jnp.abs(values) > negligible(H.dtype) * size)).astype(values.dtype)
+
+    def complement(x: Array) -> Array:
+        y = times(project_out(Q, x), mask)
+        return times(PAP(y) - matmul(y, H), mask) + times(x - y, sign * shift)
+
+    spectral = Spectral(alpha=jnp.where(mask > 0, -sign * values, shift), beta=sign * mask, size=shift)
+    return InvariantSystem(System(complement, sign, spectral, Q), mask)
+
+
 def invariant_tangent(
     operator: Operator,
     Q: Array,
@@ -65,31 +100,9 @@ def invariant_tangent(
     size: Array,
     which: str,
     options: SolveOptions,
-    solve: Callable[..., Array] = solve_self_adjoint,
+    solve: Solve | None = None,
 ) -> InvariantTangent:
-    """The tangent from ``dAQ = dA Q`` (n, k); ``size`` is the order of the norm of A.
-
-    The operator of the solve is, with D the signs of ``definite_sign``,
-
-        x -> P A P x - P x H + Q Q^H x (D size)
-
-    The last term acts on span(Q) only. The solution has no part there, but without it the operator is
-    singular, conjugate gradients still find the tangent, and the transposed solve is wrong by 60 % and more.
-    Under "LM" a pair with l_j = 0 has no derivative and gets X_j = 0.
-    """
-    PAP = discarded_part(operator, Q)
-    values = lax.stop_gradient(jnp.diagonal(H).real)
-    sign = definite_sign(values, which)
-    shift = jnp.where(size > 0, size, 1)
-    # A zero pair of "LM" (or of A = 0) has only zeros beside it: its column is masked.
-    zeros_beside = (size == 0) | (which == "LM")
-    kept = (~zeros_beside | (jnp.abs(values) > negligible(H.dtype) * size)).astype(values.dtype)
-
-    def complement(x: Array) -> Array:
-        y = times(project_out(Q, x), kept)
-        return times(PAP(y) - matmul(y, H), kept) + times(x - y, sign * shift)
-
-    spectral = Spectral(alpha=jnp.where(kept > 0, -sign * values, shift), beta=sign * kept, size=shift)
-    b = -times(project_out(Q, dAQ), kept)
-    X = solve(complement, b, sign=sign, spectral=spectral, options=options, kept=Q)
+    """The tangent from ``dAQ = dA Q`` (n, k), by the system of ``invariant_system``."""
+    system, mask = invariant_system(operator, Q, H, size, which)
+    X = (solve or solve_self_adjoint)(system, -times(project_out(Q, dAQ), mask), options)
     return InvariantTangent(project_out(Q, X), matmul(adjoint(Q), dAQ))

@@ -39,7 +39,7 @@ def polished_triplets(
     solve, k = Recorder(), s.shape[0]
     C = jnp.diag(s).astype(U.dtype)
     X, _, Y = singular_tangent(operator, U, C, V, RU, RV, size=size, which=which, options=options, solve=solve)
-    return PolishedTriplets(U + X, V + Y, 2 * k * (_steps(solve) + 2))
+    return PolishedTriplets(U + X, V + Y, 2 * k * (solve.info.iterations + 2))
 
 
 def polished_pairs(
@@ -50,9 +50,4 @@ def polished_pairs(
     R = operator.apply(Q) - times(Q, values)
     H = jnp.diag(values).astype(Q.dtype)
     X, _ = invariant_tangent(operator, Q, H, R, size=size, which=which, options=options, solve=solve)
-    return PolishedPairs(Q + X, k * (_steps(solve) + 1))
-
-
-def _steps(solve: Recorder) -> Array:
-    assert solve.found is not None
-    return solve.found.steps
+    return PolishedPairs(Q + X, k * (solve.info.iterations + 1))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..complement.deflation import Deflation, Spectral, deflation
-from ..complement.solve import SolveOptions, solve_self_adjoint
+from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
 from ..operators.operator import Adjoint, Operator
@@ -69,6 +69,37 @@ def masked_inverse(C: Array, size: Array) -> Array:
     return matmul(kept, matmul(jnp.linalg.inv(inside + one - kept), kept))
 
 
+def singular_system(operator: Operator, U: Array, C: Array, V: Array, size: Array, which: str) -> System:
+    """The operator of the eliminated system for m <= n; ``size`` is the largest singular value.
+
+    Where the largest values are kept it is
+
+        x -> x - Ap Ap^H x (C^H C)^-1
+
+    positive definite on the whole space: its eigenvalues are ``1 - s_l^2 / s_j^2`` for the discarded s_l, and 1.
+    Where the smallest are kept it is
+
+        x -> Ap Ap^H x - x C C^H + U U^H x size^2
+
+    with the eigenvalues ``s_l^2 - s_j^2``, and ``size^2`` from the last term: without it the operator would be singular
+    and the transposed solve wrong.
+    """
+    Ap, ApH = discarded_part(operator, U, V)
+    one = jnp.ones_like(jnp.diagonal(C).real)
+    if which == "SM":
+        CCH = matmul(C, adjoint(C))
+
+        def complement(x: Array) -> Array:
+            y = project_out(U, x)
+            return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
+
+        return System(complement, one, Spectral(-jnp.diagonal(CCH).real, one, size**2), U)
+    Ci = masked_inverse(C, size)
+    G = matmul(Ci, adjoint(Ci))
+    spectral = Spectral(one, -jnp.diagonal(G).real, jnp.ones_like(size))
+    return System(lambda x: x - matmul(Ap(ApH(x)), G), one, spectral, U)
+
+
 def singular_tangent(
     operator: Operator,
     U: Array,
@@ -80,23 +111,17 @@ def singular_tangent(
     size: Array,
     which: str,
     options: SolveOptions,
-    solve: Callable[..., Array] = solve_self_adjoint,
+    solve: Solve | None = None,
 ) -> SingularTangent:
-    """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k); ``size`` is the largest singular value.
+    """The tangent from ``dAV = dA V`` (m, k) and ``dAHU = dA^H U`` (n, k), by the system of ``singular_system``.
 
-    X and Y come from the eliminated system on the smaller side, for m <= n with ``Y = (Bt + Ap^H X) C^-H``. Where
-    the largest values are kept it is scaled, ``X = Xh C^-1``,
+    On the smaller side, for m <= n with ``Y = (Bt + Ap^H X) C^-H``. Where the largest values are kept, scaled by
+    ``X = Xh C^-1``; where the smallest are kept, as it is:
 
         Xh - Ap Ap^H Xh (C^H C)^-1 = B + Ap Bt C^-H
+        Ap Ap^H X - X C C^H = -(B C^H + Ap Bt)
 
-    which is positive definite on the whole space: its eigenvalues are ``1 - s_l^2 / s_j^2`` for the discarded s_l,
-    and 1. Where the smallest are kept,
-
-        Ap Ap^H X - X C C^H + U U^H X size^2 = -(B C^H + Ap Bt)
-
-    is: its eigenvalues are ``s_l^2 - s_j^2``, and ``size^2`` from the last term on the left: without it the operator
-    would be singular and the transposed solve wrong. For m > n the roles are exchanged. Where s_j = 0, Y_j = 0, and
-    X_j = 0 where the largest are kept.
+    For m > n the roles are exchanged. Where s_j = 0, Y_j = 0, and X_j = 0 where the largest are kept.
     """
     m, n = operator.shape
     if m > n:
@@ -105,31 +130,11 @@ def singular_tangent(
         )
         return SingularTangent(flipped.dV, adjoint(flipped.dC), flipped.dU)
     Ap, ApH = discarded_part(operator, U, V)
-    dC = matmul(adjoint(U), dAV)
-    B = project_out(U, dAV)
-    Bt = project_out(V, dAHU)
+    B, Bt = project_out(U, dAV), project_out(V, dAHU)
     Ci = masked_inverse(C, size)
-    CiH = adjoint(Ci)
-    sign = jnp.ones_like(jnp.diagonal(C).real)
+    system, solve = singular_system(operator, U, C, V, size, which), solve or solve_self_adjoint
     if which == "SM":
-        CCH = matmul(C, adjoint(C))
-
-        def complement(x: Array) -> Array:
-            y = project_out(U, x)
-            return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
-
-        b = -(matmul(B, adjoint(C)) + Ap(Bt))
-        spectral = Spectral(alpha=-jnp.diagonal(CCH).real, beta=sign, size=size**2)
-        X = project_out(U, solve(complement, b, sign=sign, spectral=spectral, options=options, kept=U))
+        X = project_out(U, solve(system, -(matmul(B, adjoint(C)) + Ap(Bt)), options))
     else:
-        G = matmul(Ci, CiH)
-        b = B + Ap(matmul(Bt, CiH))
-        spectral = Spectral(alpha=sign, beta=-jnp.diagonal(G).real, size=jnp.ones_like(size))
-
-        def complement(x: Array) -> Array:
-            return x - matmul(Ap(ApH(x)), G)
-
-        Xh = solve(complement, b, sign=sign, spectral=spectral, options=options, kept=U)
-        X = matmul(Xh, Ci)
-    Y = matmul(Bt + ApH(X), CiH)
-    return SingularTangent(X, dC, Y)
+        X = matmul(solve(system, B + Ap(matmul(Bt, adjoint(Ci))), options), Ci)
+    return SingularTangent(X, matmul(adjoint(U), dAV), matmul(Bt + ApH(X), adjoint(Ci)))
