@@ -5,9 +5,11 @@ from functools import partial
 import checks
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from checks import SHAPES, K, check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
 from jax.test_util import check_grads
+from references import error, random
 
 import truncax
 
@@ -130,3 +132,30 @@ def test_a_tangent_of_zero_and_an_unused_argument():
     assert jnp.all(jax.jvp(lambda x: checks.tsvd_loss(x, w), (a,), (jnp.zeros_like(a),))[1] == 0)
     gradient = jax.grad(lambda w: checks.tsvd_loss(a, w))(w)
     assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_both_products_and_their_cotangent_in_groups_of_rows():
+    from truncax.numerics.products import both_products
+
+    rng = np.random.default_rng(20)
+    a, x, y = (jnp.asarray(random(rng, shape)) for shape in ((1280, 512), (512, 3), (1280, 2)))
+    (ax, ahy), pull = jax.vjp(lambda a: both_products(a, x, y), a)
+    assert error(ax, a @ x) <= 1e-14
+    assert error(ahy, a.T @ y) <= 1e-13
+    (cotangent,) = pull((ax, ahy))
+    assert error(cotangent, ax @ x.T + y @ ahy.T) <= 1e-13
+
+
+@pytest.mark.parametrize("mode", ["all", "reverse"])
+def test_the_gradient_needs_no_second_matrix(mode):
+    """Beyond A, its cotangent and the factors the memory is O((m + n) (ncv + k))."""
+    n, k = 1024, 4
+    derivative = truncax.Implicit(mode=mode)
+
+    def loss(a):
+        U, C, Vh = truncax.singular_subspaces(a, k, derivative=derivative)
+        return jnp.sum(U[0] * Vh[:, 1]) + C[0, 0]
+
+    a = jax.ShapeDtypeStruct((n, n), np.float64)
+    extra = jax.jit(jax.grad(loss)).lower(a).compile().memory_analysis().temp_size_in_bytes
+    assert extra <= 10 * 8 * 2 * n * (truncax.GolubKahan().basis_size(k, n) + k)

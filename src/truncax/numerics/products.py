@@ -76,6 +76,33 @@ def _rows_matmul(rows: Array, a: Array) -> Array:
     return jnp.sum(materialised(by_panel), axis=0)
 
 
+def both_products(a: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """``(a @ x, a^H @ y)`` for blocks of columns.
+
+    On a CPU a large ``a`` is taken in groups of rows, one after the other: the transpose then makes its cotangent, the
+    sum of two products of low rank, group by group in the cache, without a second m x n array. Not with several
+    devices, over which ``a`` may be spread.
+    """
+    (m, n), groups = a.shape, 1
+    if m * n * a.dtype.itemsize >= 2**22 and jax.default_backend() == "cpu" and jax.device_count() == 1:
+        groups = _groups(m)
+    if groups == 1:
+        return matmul(a, x), adjoint_matmul(a, y)
+
+    def step(total: Array, group: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows, ys = group
+        return total + matmul(adjoint(ys), rows), matmul(rows, x)
+
+    groups_of = (a.reshape(groups, m // groups, n), y.reshape(groups, m // groups, y.shape[1]))
+    total, ax = lax.scan(step, jnp.zeros((y.shape[1], n), a.dtype), groups_of)
+    return ax.reshape(m, x.shape[1]), adjoint(total)
+
+
+def _groups(m: int) -> int:
+    """The number of equal groups of 128 to 255 rows, or 1."""
+    return next((m // rows for rows in range(128, 256) if m % rows == 0), 1)
+
+
 def _panels(a: Array, p: int) -> int:
     """Into how many groups of rows ``a`` is cut for a product with p rows from the left.
 
@@ -85,7 +112,7 @@ def _panels(a: Array, p: int) -> int:
     m, n = a.shape
     if not 2 <= p <= 4 or m * n * a.dtype.itemsize < 2**26 or jax.default_backend() != "cpu":
         return 1
-    return next((m // rows for rows in range(128, 256) if m % rows == 0), 1)
+    return _groups(m)
 
 
 def project_out(basis: Array, x: Array) -> Array:

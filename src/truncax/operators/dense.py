@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.derivative import hermitian_product
-from ..numerics.products import Parts, adjoint_matmul, matmul, split
+from ..numerics.products import Parts, adjoint_matmul, both_products, matmul, split
 from .operator import Operator
 
 
@@ -46,6 +46,9 @@ class DenseOperator(Operator):
 
     def apply_adjoint(self, y: Array) -> Array:
         return adjoint_matmul(self.factor, y)
+
+    def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return super().apply_both(x, y) if self.parts is not None else both_products(self.array, x, y)
 
     def magnitude(self) -> Array:
         parts = (self.array.real, self.array.imag) if jnp.iscomplexobj(self.array) else (self.array,)

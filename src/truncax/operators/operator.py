@@ -34,6 +34,10 @@ class Operator(abc.ABC):
     def apply_adjoint(self, y: Array) -> Array:
         """``A^H y`` for a vector (m,) or a block of columns (m, p)."""
 
+    def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """``(A x, A^H y)`` for blocks of columns."""
+        return self.apply(x), self.apply_adjoint(y)
+
     @abc.abstractmethod
     def magnitude(self) -> Array:
         """A positive number of the order of the norm of A; zero for A = 0; not finite if an entry is not."""
@@ -60,6 +64,9 @@ class Adjoint(Operator):
 
     def apply_adjoint(self, y: Array) -> Array:
         return self.inner.apply(y)
+
+    def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return self.inner.apply_both(y, x)[::-1]
 
     def magnitude(self) -> Array:
         return self.inner.magnitude()
@@ -95,6 +102,10 @@ class Scaled(Operator):
 
     def apply_adjoint(self, y: Array) -> Array:
         return times(self.inner.apply_adjoint(times(y, 1 / self.before)), 1 / self.after)
+
+    def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
+        ax, ahy = self.inner.apply_both(times(x, 1 / self.before), times(y, 1 / self.before))
+        return times(ax, 1 / self.after), times(ahy, 1 / self.after)
 
     def magnitude(self) -> Array:
         return self.inner.magnitude() / self.before / self.after

@@ -34,8 +34,7 @@ def _singular_jvp(which, primals, tangents):
     operator, *factors, size, options = primals
     d_operator = tangents[0]
     U, C, V = attach_singular_subspaces(operator, *factors, size, options, which)
-    _, dAV = jax.jvp(lambda a: a.apply(V), (operator,), (d_operator,))
-    _, dAHU = jax.jvp(lambda a: a.apply_adjoint(U), (operator,), (d_operator,))
+    _, (dAV, dAHU) = jax.jvp(lambda a: a.apply_both(V, U), (operator,), (d_operator,))
     tangent = singular_tangent(operator, U, C, V, dAV, dAHU, size=size, which=which, options=options)
     return (U, C, V), tuple(tangent)
 
