@@ -155,3 +155,26 @@ def test_polish_at_a_tie_keeps_the_result():
     result, info = truncax.tsvd(a, 2, derivative=Implicit(polish=1), return_info=True)
     np.testing.assert_allclose(result.S, [3, 2], rtol=1e-14)
     assert info.converged
+
+
+def test_a_loss_of_values_alone_solves_nothing(steps):
+    """No loop in the compiled gradient beyond those of the value; in eager mode and in reverse mode no step."""
+    a = jnp.asarray(matrix(np.random.default_rng(6), (60, 50), 0.9 ** np.arange(50)))
+    result = truncax.tsvd(a, 3)
+    for mode in ("all", "reverse"):
+        steps.clear()
+        gradient = jax.grad(lambda a, m=mode: jnp.sum(truncax.tsvd(a, 3, derivative=Implicit(mode=m)).S))(a)
+        jax.effects_barrier()
+        assert steps == [0]
+        assert error(gradient, result.U @ result.Vh) <= 1e-12
+
+
+def test_a_loss_of_values_alone_compiles_no_solve():
+    a = jnp.asarray(matrix(np.random.default_rng(6), (60, 50), 0.9 ** np.arange(50)))
+
+    def loops(f):
+        return jax.jit(f).lower(a).compile().as_text().count(" while(")
+
+    value = loops(lambda a: jnp.sum(truncax.tsvd(a, 3, solver=GolubKahan()).S))
+    assert loops(jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 3, solver=GolubKahan()).S))) == value
+    assert loops(jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 3, solver=GolubKahan()).U[0]))) > value

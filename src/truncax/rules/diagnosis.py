@@ -3,8 +3,10 @@
 from typing import Any
 
 from ..options import Implicit
-from ..results import DerivativeInfo, InvariantSubspace, SingularSubspaces, TEighResult, TSVDResult
-from . import hermitian_factors, singular_factors
+from ..results import DerivativeInfo
+from .at_factors import diagnosed
+from .hermitian_factors import INVARIANT_SUBSPACE, TEIGH
+from .singular_factors import SINGULAR_SUBSPACES, TSVD
 
 
 def derivative_info(
@@ -42,14 +44,9 @@ def derivative_info(
     Source: theory of the complement solve after Naumann, arXiv:2511.14651.
 
     """
-    for kind, module, vectors in (
-        (TSVDResult, singular_factors, True),
-        (SingularSubspaces, singular_factors, False),
-        (TEighResult, hermitian_factors, True),
-        (InvariantSubspace, hermitian_factors, False),
-    ):
-        if isinstance(result, kind):
-            return module.diagnosed(a, result, cotangents, which, derivative, vectors=vectors)
+    for form in (TSVD, SINGULAR_SUBSPACES, TEIGH, INVARIANT_SUBSPACE):
+        if isinstance(result, form.result):
+            return diagnosed(form, a, result, cotangents, which, derivative)
     raise TypeError(
         "result must be what tsvd, teigh, singular_subspaces or invariant_subspace returned, "
         f"got {type(result).__name__}"

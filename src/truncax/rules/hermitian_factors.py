@@ -5,18 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..complement.solve import Recorder
 from ..numerics.derivative import diagonal_eigh
 from ..numerics.products import adjoint, matmul, times
 from ..numerics.tolerances import computing_dtype
 from ..operators.dense import HermitianDenseOperator
 from ..operators.operator import Operator, frozen, scaled
 from ..options import Implicit
-from ..results import DerivativeInfo, InvariantSubspace, TEighResult
+from ..results import InvariantSubspace, TEighResult
+from .at_factors import Form, cotangent, tangent
 from .attach import ATTACH_INVARIANT
 from .eigh_reverse import invariant_cotangent
 from .given import (
@@ -24,7 +23,6 @@ from .given import (
     given_derivative,
     given_matrix,
     given_rank,
-    given_tangent,
     given_tuple,
     given_which,
 )
@@ -73,7 +71,7 @@ def teigh_jvp(a: Any, factors: Any, da: Any, *, which: str = "LM", derivative: I
     Source: Naumann, arXiv:2511.14651; Kasim, arXiv:2011.04366.
 
     """
-    return _tangent(a, factors, da, which, derivative, vectors=True)
+    return tangent(TEIGH, a, factors, da, which, derivative)
 
 
 def teigh_vjp(a: Any, factors: Any, cotangents: Any, *, which: str = "LM", derivative: Implicit | None = None) -> Any:
@@ -115,7 +113,7 @@ def teigh_vjp(a: Any, factors: Any, cotangents: Any, *, which: str = "LM", deriv
     Source: Naumann, arXiv:2511.14651; Kasim, arXiv:2011.04366.
 
     """
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=True)
+    return cotangent(TEIGH, a, factors, cotangents, which, derivative)
 
 
 def invariant_subspace_jvp(
@@ -153,7 +151,7 @@ def invariant_subspace_jvp(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    return _tangent(a, factors, da, which, derivative, vectors=False)
+    return tangent(INVARIANT_SUBSPACE, a, factors, da, which, derivative)
 
 
 def invariant_subspace_vjp(
@@ -193,31 +191,10 @@ def invariant_subspace_vjp(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh_reverse``.
 
     """
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=False)
+    return cotangent(INVARIANT_SUBSPACE, a, factors, cotangents, which, derivative)
 
 
-def _tangent(a: Any, factors: Any, da: Any, which: Any, derivative: Any, *, vectors: bool) -> Any:
-    a, factors, derivative = _checked(a, factors, which, derivative, vectors=vectors, forward=True)
-    da = given_tangent(da, a)
-    return (TEighResult if vectors else InvariantSubspace)(*_jvp(a, factors, da, derivative, which, vectors))
-
-
-def diagnosed(a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any, *, vectors: bool) -> DerivativeInfo:
-    """How the solve of ``_cotangent`` goes."""
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=vectors, run=_info)
-
-
-def _cotangent(
-    a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any, *, vectors: bool, run: Any = None
-) -> Any:
-    a, factors, derivative = _checked(a, factors, which, derivative, vectors=vectors, forward=False)
-    names = ("cotangent of eigenvalues", "cotangent of eigenvectors") if vectors else ("Qbar", "Hbar")
-    shapes, dtypes = [x.shape for x in factors], [x.dtype for x in factors]
-    cotangents = given_tuple(names, cotangents, shapes, dtypes, zeros=True)
-    return (run or _vjp)(a, factors, cotangents, derivative, which, vectors)
-
-
-def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, vectors: bool, forward: bool) -> Any:
+def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool, vectors: bool) -> Any:
     a = given_matrix(a)
     if a.shape[0] != a.shape[1]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
@@ -230,25 +207,7 @@ def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, vectors: bool
     return a, given_tuple(names, factors, shapes, dtypes, zeros=False), derivative
 
 
-# Inlined into a jit around it: as calls of their own the XLA of jaxlib 0.8.1 compiles a second derivative wrongly.
-@partial(jax.jit, static_argnums=(4, 5), inline=True)
-def _jvp(a: Any, factors: Any, da: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    return jax.jvp(lambda a: _attached(a, factors, derivative, which, vectors), (a,), (da,))[1]
-
-
-@partial(jax.jit, static_argnums=(4, 5), inline=True)
-def _vjp(a: Any, factors: Any, cotangents: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    _, pull = jax.vjp(lambda a: _attached(a, factors, derivative, which, vectors), a)
-    return pull(cotangents)[0]
-
-
-def _attached(a: Array | Operator, factors: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    """The factors, with the derivative with respect to ``a``."""
-    operator, core, size, options, returned = _at_the_point(a, factors, derivative, vectors)
-    return returned(*ATTACH_INVARIANT[derivative.mode](operator, *core, size, options, which))
-
-
-def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, vectors: bool) -> Any:
+def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
     """The scaled operator, (Q, H) with diagonal H, its size, how to solve, and the way back to what is returned."""
     operator, _ = scaled(as_operator(a, HermitianDenseOperator))
     Q, middle = (x.astype(computing_dtype(x.dtype)) for x in frozen(factors[::-1] if vectors else factors))
@@ -274,10 +233,19 @@ def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, vecto
     return operator, (Q, jnp.diag(values).astype(operator.dtype)), size, options, returned
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _info(a: Any, factors: Any, cotangents: Any, derivative: Implicit, which: str, vectors: bool) -> DerivativeInfo:
-    operator, core, size, options, returned = _at_the_point(a, factors, derivative, vectors)
-    bars = map(jnp.conj, jax.vjp(returned, *core)[1](cotangents))
-    solve = Recorder()
-    invariant_cotangent(operator, *core, *bars, size=size, which=which, options=options, solve=solve)
-    return solve.info
+TEIGH = Form(
+    TEighResult,
+    ("cotangent of eigenvalues", "cotangent of eigenvectors"),
+    partial(_checked, vectors=True),
+    partial(_at_the_point, vectors=True),
+    ATTACH_INVARIANT.__getitem__,
+    invariant_cotangent,
+)
+INVARIANT_SUBSPACE = Form(
+    InvariantSubspace,
+    ("Qbar", "Hbar"),
+    partial(_checked, vectors=False),
+    partial(_at_the_point, vectors=False),
+    ATTACH_INVARIANT.__getitem__,
+    invariant_cotangent,
+)

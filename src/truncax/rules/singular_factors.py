@@ -5,25 +5,23 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..complement.solve import Recorder
 from ..numerics.derivative import diagonal_svd
 from ..numerics.products import adjoint, matmul, times
 from ..numerics.tolerances import computing_dtype
 from ..operators.dense import DenseOperator
 from ..operators.operator import Operator, frozen, scaled
 from ..options import Implicit
-from ..results import DerivativeInfo, SingularSubspaces, TSVDResult
+from ..results import SingularSubspaces, TSVDResult
+from .at_factors import Form, cotangent, tangent
 from .attach import ATTACH_SINGULAR
 from .given import (
     as_operator,
     given_derivative,
     given_matrix,
     given_rank,
-    given_tangent,
     given_tuple,
     given_which,
 )
@@ -70,7 +68,7 @@ def tsvd_jvp(a: Any, factors: Any, da: Any, *, which: str = "LM", derivative: Im
     Source: Naumann, arXiv:2511.14651.
 
     """
-    return _tangent(a, factors, da, which, derivative, vectors=True)
+    return tangent(TSVD, a, factors, da, which, derivative)
 
 
 def tsvd_vjp(a: Any, factors: Any, cotangents: Any, *, which: str = "LM", derivative: Implicit | None = None) -> Any:
@@ -112,7 +110,7 @@ def tsvd_vjp(a: Any, factors: Any, cotangents: Any, *, which: str = "LM", deriva
     Source: Naumann, arXiv:2511.14651.
 
     """
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=True)
+    return cotangent(TSVD, a, factors, cotangents, which, derivative)
 
 
 def singular_subspaces_jvp(
@@ -152,7 +150,7 @@ def singular_subspaces_jvp(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.svd``.
 
     """
-    return _tangent(a, factors, da, which, derivative, vectors=False)
+    return tangent(SINGULAR_SUBSPACES, a, factors, da, which, derivative)
 
 
 def singular_subspaces_vjp(
@@ -194,31 +192,10 @@ def singular_subspaces_vjp(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.svd_reverse``.
 
     """
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=False)
+    return cotangent(SINGULAR_SUBSPACES, a, factors, cotangents, which, derivative)
 
 
-def _tangent(a: Any, factors: Any, da: Any, which: Any, derivative: Any, *, vectors: bool) -> Any:
-    a, factors, derivative = _checked(a, factors, which, derivative, vectors=vectors, forward=True)
-    da = given_tangent(da, a)
-    return (TSVDResult if vectors else SingularSubspaces)(*_jvp(a, factors, da, derivative, which, vectors))
-
-
-def diagnosed(a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any, *, vectors: bool) -> DerivativeInfo:
-    """How the solve of ``_cotangent`` goes."""
-    return _cotangent(a, factors, cotangents, which, derivative, vectors=vectors, run=_info)
-
-
-def _cotangent(
-    a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any, *, vectors: bool, run: Any = None
-) -> Any:
-    a, factors, derivative = _checked(a, factors, which, derivative, vectors=vectors, forward=False)
-    names = ("Ubar", "Sbar" if vectors else "Cbar", "Vhbar")
-    shapes, dtypes = [x.shape for x in factors], [x.dtype for x in factors]
-    cotangents = given_tuple(names, cotangents, shapes, dtypes, zeros=True)
-    return (run or _vjp)(a, factors, cotangents, derivative, which, vectors)
-
-
-def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, vectors: bool, forward: bool) -> Any:
+def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool, vectors: bool) -> Any:
     a = given_matrix(a)
     given_which(which, ("LM", "SM"))
     derivative = given_derivative(derivative, a, vectors=vectors, forward=forward)
@@ -229,25 +206,7 @@ def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, vectors: bool
     return a, factors, derivative
 
 
-# Inlined into a jit around it: as calls of their own the XLA of jaxlib 0.8.1 compiles a second derivative wrongly.
-@partial(jax.jit, static_argnums=(4, 5), inline=True)
-def _jvp(a: Any, factors: Any, da: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    return jax.jvp(lambda a: _attached(a, factors, derivative, which, vectors), (a,), (da,))[1]
-
-
-@partial(jax.jit, static_argnums=(4, 5), inline=True)
-def _vjp(a: Any, factors: Any, cotangents: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    _, pull = jax.vjp(lambda a: _attached(a, factors, derivative, which, vectors), a)
-    return pull(cotangents)[0]
-
-
-def _attached(a: Array | Operator, factors: Any, derivative: Implicit, which: str, vectors: bool) -> Any:
-    """The factors, with the derivative with respect to ``a``."""
-    operator, core, size, options, returned = _at_the_point(a, factors, derivative, vectors)
-    return returned(*ATTACH_SINGULAR[derivative.mode](operator, *core, size, options, which))
-
-
-def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, vectors: bool) -> Any:
+def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
     """The scaled operator, (U, C, V) with diagonal C, its size, how to solve, and the way back to what is returned."""
     operator, _ = scaled(as_operator(a, DenseOperator))
     U, middle, Vh = (x.astype(computing_dtype(x.dtype)) for x in frozen(factors))
@@ -276,10 +235,19 @@ def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, vecto
     return operator, (U, jnp.diag(s).astype(operator.dtype), V), size, options, returned
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _info(a: Any, factors: Any, cotangents: Any, derivative: Implicit, which: str, vectors: bool) -> DerivativeInfo:
-    operator, core, size, options, returned = _at_the_point(a, factors, derivative, vectors)
-    bars = map(jnp.conj, jax.vjp(returned, *core)[1](cotangents))
-    solve = Recorder()
-    singular_cotangent(operator, *core, *bars, size=size, which=which, options=options, solve=solve)
-    return solve.info
+TSVD = Form(
+    TSVDResult,
+    ("Ubar", "Sbar", "Vhbar"),
+    partial(_checked, vectors=True),
+    partial(_at_the_point, vectors=True),
+    ATTACH_SINGULAR.__getitem__,
+    singular_cotangent,
+)
+SINGULAR_SUBSPACES = Form(
+    SingularSubspaces,
+    ("Ubar", "Cbar", "Vhbar"),
+    partial(_checked, vectors=False),
+    partial(_at_the_point, vectors=False),
+    ATTACH_SINGULAR.__getitem__,
+    singular_cotangent,
+)
