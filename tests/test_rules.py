@@ -269,8 +269,7 @@ def test_dtypes(name, dtype):
     assert tangent[1 - position].dtype == result
 
 
-@NAME
-@pytest.mark.parametrize("scale", [1e-150, 1e150])
+@pytest.mark.parametrize(("name", "scale"), list(zip(NAMES, [1e-150, 1e150] * 2, strict=True)))
 def test_scales(name, scale):
     """The squares of the entries leave the exponent range; the derivative does not notice."""
     a, da = problem(name, False)
