@@ -10,6 +10,9 @@ import jax
 import pytest
 from hypothesis import HealthCheck, settings
 
+from truncax.complement import solve
+from truncax.complement.cg import block_cg
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -24,3 +27,29 @@ settings.load_profile("ci")
 def _drop_compiled_code():
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def mutate(monkeypatch):
+    """Replaces a name in a module, in compiled code as well."""
+
+    def apply(module, name, value):
+        monkeypatch.setattr(module, name, value)
+        jax.clear_caches()
+
+    yield apply
+    jax.clear_caches()
+
+
+@pytest.fixture
+def steps(mutate):
+    """The steps of the complement solves that ran since the list was cleared."""
+    taken = []
+
+    def counting(*args, **options):
+        found = block_cg(*args, **options)
+        jax.debug.callback(lambda steps: taken.append(int(steps)), found.steps)
+        return found
+
+    mutate(solve, "block_cg", counting)
+    return taken

@@ -104,12 +104,22 @@ def test_bad_hermitian_input(function, call, kind, message):
         (lambda f: f(A, 1, which="LA"), ValueError, r"which must be one of 'LM', 'SM', got 'LA'"),
         (lambda f: f(A, 1, which="SM", solver=GolubKahan()), ValueError, r"which='SM' is built for .*Dense\(\) only"),
         (lambda f: f(A, 1, which="SM", v0=np.ones(4)), ValueError, r"takes no v0"),
+        (
+            lambda f: f(A, 1, which="SM", derivative=Implicit(preconditioner=np.eye(3))),
+            ValueError,
+            r"which='SM' has no use for a preconditioner",
+        ),
+        (
+            lambda f: f(A, 1, derivative=Implicit(preconditioner=1j * np.eye(3))),
+            TypeError,
+            r"preconditioner must be real",
+        ),
         (lambda f: f(A, 1, which="SM", key=jax.random.key(0)), ValueError, r"takes no key"),
         (lambda f: f(A, 1, solver=Lanczos()), TypeError, r"solver must be None or truncax\.Dense.*GolubKahan"),
         (lambda f: f(A, 1, v0=np.ones(3)), ValueError, r"v0 must have shape \(4,\) or \(4, p\) or \(p, 4\)"),
         (lambda f: f(np.eye(200), 4, solver=GolubKahan(ncv=5)), ValueError, r"ncv must leave room"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_bad_singular_input(function, call, kind, message):
     with pytest.raises(kind, match=message):

@@ -8,6 +8,7 @@ from references import hermitian, matrix, random
 
 import truncax
 from truncax import Dense, GolubKahan, Implicit, Lanczos
+from truncax.complement import solve
 from truncax.complement.cg import block_cg
 from truncax.complement.deflation import Deflation, Spectral, deflation, preconditioner
 from truncax.numerics.products import times
@@ -25,7 +26,7 @@ def problem(is_complex):
     return rng, q, C, g, random(rng, (N, K), is_complex)
 
 
-def solve(C, g, b, W):
+def solved_with(C, g, b, W):
     given = None if W is None else deflation(lambda x: jnp.asarray(C) @ x, jnp.asarray(W))
     spectral = Spectral(jnp.ones(K), -jnp.asarray(g), jnp.ones(()))
     return block_cg(
@@ -46,7 +47,7 @@ def test_the_solution_does_not_depend_on_the_leftovers_and_the_steps_do(is_compl
     steps = {}
     leftovers = {"none": None, "near": near, "crude": crude, "wild": wild, "zero": np.zeros((N, 4), q.dtype)}
     for name, W in leftovers.items():
-        found = solve(C, g, b, W)
+        found = solved_with(C, g, b, W)
         assert jnp.all(found.converged)
         assert np.linalg.norm(found.x - exact) <= 1e-9 * np.linalg.norm(exact), name
         steps[name] = int(found.steps)
@@ -57,55 +58,64 @@ def test_the_solution_does_not_depend_on_the_leftovers_and_the_steps_do(is_compl
 
 def test_a_direction_on_which_the_operator_is_singular_is_not_deflated():
     _, q, C, g, b = problem(False)
-    assert not jnp.all(solve(C / 0.9999, g, b, q[:, :P]).converged)
+    assert not jnp.all(solved_with(C / 0.9999, g, b, q[:, :P]).converged)
 
 
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)], ids=str)
 @pytest.mark.parametrize("solver", [GolubKahan(), Dense()], ids=["native", "dense"])
-def test_the_leftovers_of_a_solver_are_on_the_side_of_the_solve(monkeypatch, solver, shape):
+def test_the_leftovers_of_a_solver_are_on_the_side_of_the_solve(steps, mutate, solver, shape):
     """Exact leftovers of the wrong side would cost steps instead of saving them."""
-    taken = []
+    a = jnp.asarray(matrix(np.random.default_rng(1), shape, np.append(2.0, 0.999 ** np.arange(min(shape) - 1))))
 
-    def counting(*args, **options):
-        found = block_cg(*args, **options)
-        jax.debug.callback(lambda steps: taken.append(int(steps)), found.steps)
-        return found
-
-    monkeypatch.setattr("truncax.complement.solve.block_cg", counting)
-    a = matrix(np.random.default_rng(1), shape, np.append(2.0, 0.999 ** np.arange(min(shape) - 1)))
-
-    def steps():
-        jax.clear_caches()
-        taken.clear()
-        gradient = jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 6, solver=solver).U[0]))(jnp.asarray(a))
+    def solved():
+        gradient = jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 6, solver=solver).U[0]))(a)
         jax.effects_barrier()
-        return taken[-1], gradient
+        return steps[-1], gradient
 
-    deflated, gradient = steps()
-    monkeypatch.setattr("truncax.complement.solve.preconditioner", lambda *_: None)
-    plain, same = steps()
+    deflated, gradient = solved()
+    mutate(solve, "preconditioner", lambda *_: None)
+    plain, same = solved()
     assert deflated <= 0.8 * plain
     assert jnp.linalg.norm(gradient - same) <= 1e-8 * jnp.linalg.norm(same)
 
 
 @pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
-def test_eigenpairs_with_and_without_leftovers(monkeypatch, which):
-    a = jnp.asarray(hermitian(np.random.default_rng(2), np.linspace(-1, 1.3, 80), True))
+def test_eigenpairs_with_and_without_leftovers(steps, mutate, which):
+    spectrum = np.concatenate([np.linspace(-1.6, -1.4, 3), np.linspace(-1, 1, 74), np.linspace(1.3, 1.7, 3)])
+    a = jnp.asarray(hermitian(np.random.default_rng(2), spectrum, True))
     w = jnp.asarray(random(np.random.default_rng(3), (80, 80), True))
 
-    def gradient():
-        jax.clear_caches()
-
+    def solved():
         def loss(a):
-            Q, H = truncax.invariant_subspace(a, 6, which=which, solver=Lanczos(), derivative=Implicit(tol=1e-14))
+            Q, H = truncax.invariant_subspace(a, 4, which=which, solver=Lanczos(), derivative=Implicit(tol=1e-14))
             return jnp.sum((w * (Q @ H @ Q.conj().T)).real)
 
-        return jax.grad(loss)(a)
+        gradient = jax.grad(loss)(a)
+        jax.effects_barrier()
+        return steps[-1], gradient
 
-    deflated = gradient()
-    monkeypatch.setattr("truncax.complement.solve.preconditioner", lambda *_: None)
-    plain = gradient()
-    assert jnp.linalg.norm(deflated - plain) <= 1e-12 * jnp.linalg.norm(plain)
+    deflated, gradient = solved()
+    mutate(solve, "preconditioner", lambda *_: None)
+    plain, same = solved()
+    assert deflated <= 0.8 * plain
+    assert jnp.linalg.norm(gradient - same) <= 1e-12 * jnp.linalg.norm(same)
+
+
+@pytest.mark.parametrize(("gap", "ncv", "counted"), [(1e-3, 20, 55), (1e-4, 32, 42)])
+def test_as_many_steps_as_the_real_leftovers_of_a_thick_restart_allow(steps, gap, ncv, counted):
+    """1.2 times the counts of the theory page for evenly spread discarded values; 94 and 101 without leftovers."""
+    rng, n, k = np.random.default_rng(4), 400, 8
+    spectrum = np.concatenate([np.linspace(2, 1, k), (1 - gap) * (1 - np.arange(n - k) / (n - k))])
+    a, w = jnp.asarray(matrix(rng, (n, n), spectrum)), jnp.asarray(random(rng, (n, n)))
+
+    def loss(a):
+        options = {"solver": GolubKahan(ncv=ncv, block_size=1), "tol": 1e-11, "derivative": Implicit(tol=1e-10)}
+        U, _, Vh = truncax.singular_subspaces(a, k, **options)
+        return jnp.sum(w * (U @ Vh))
+
+    jax.grad(loss)(a)
+    jax.effects_barrier()
+    assert 10 <= steps[-1] <= 1.2 * counted
 
 
 def test_rayleigh_ritz_makes_the_leftovers_eigenvectors_of_the_projection():

@@ -14,16 +14,6 @@ from truncax.numerics import derivative
 from truncax.rules import attach, eigh, svd
 
 
-@pytest.fixture
-def mutate(monkeypatch):
-    def apply(module, name, value):
-        monkeypatch.setattr(module, name, value)
-        jax.clear_caches()
-
-    yield apply
-    jax.clear_caches()
-
-
 def zero_like(x):
     return 0 * x
 

@@ -441,16 +441,6 @@ def test_tiny_cotangents(function):
 # --- wrong rules, which these checks must catch -----------------------------------------------------------------------
 
 
-@pytest.fixture
-def mutate(monkeypatch):
-    def apply(module, name, value):
-        monkeypatch.setattr(module, name, value)
-        jax.clear_caches()
-
-    yield apply
-    jax.clear_caches()
-
-
 def singular_check(shape=(26, 26), complex_=True):
     loss = lambda a, w: approximation(kept(truncax.singular_subspaces)(a), w)  # noqa: E731
     check_reverse(loss, checks.full_approximation_loss, svd_problem(shape, complex_))

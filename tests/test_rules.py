@@ -338,6 +338,7 @@ F = (E, S, E.T)
         (lambda: rules.tsvd_jvp(A, F, None), TypeError, r"da must be a numeric NumPy or JAX array; got NoneType"),
         (lambda: rules.tsvd_jvp(A, F, A, derivative=1), TypeError, r"derivative must be None or truncax\.Implicit"),
         (lambda: rules.tsvd_jvp(A, F, A, derivative=Implicit(mode="reverse")), ValueError, r"needs forward mode"),
+        (lambda: rules.tsvd_jvp(A, F, A, derivative=Implicit(polish=1)), ValueError, r"used as they are, got polish"),
         (lambda: rules.singular_subspaces_vjp(A, F, F), ValueError, r"C must have shape \(2, 2\), got \(2,\)"),
         (
             lambda: rules.singular_subspaces_jvp(A, F, A, derivative=Implicit(degeneracy_rtol=1e-3)),
@@ -349,7 +350,7 @@ F = (E, S, E.T)
         (lambda: rules.teigh_vjp(A, (S, E), (S, E), which="SM"), ValueError, r"which must be one of 'LM', 'LA'"),
         (lambda: rules.invariant_subspace_jvp(A, (E, S), A), ValueError, r"H must have shape \(2, 2\), got \(2,\)"),
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_errors_name_what_was_given(call, kind, message):
     with pytest.raises(kind, match=message):

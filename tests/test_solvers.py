@@ -14,6 +14,7 @@ from truncax import GolubKahan, Lanczos
 from truncax.operators.dense import DenseOperator
 from truncax.solvers.golub_kahan import golub_kahan
 from truncax.solvers.lanczos import lanczos
+from truncax.solvers.restart import probe_length
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
@@ -277,3 +278,25 @@ def test_products_in_panels_are_products(dtype, rows):
     for x, got in ((a, product), (da, tangent)):
         expected = np.asarray(x).conj().T @ np.asarray(y)
         assert np.linalg.norm(got - expected) <= 1e-13 * np.linalg.norm(expected)
+
+
+def test_the_operator_of_an_array_multiplies_vectors_and_blocks():
+    """A complex array multiplies by its real and imaginary part on a CPU."""
+    rng = np.random.default_rng(18)
+    for is_complex in (False, True):
+        a = random(rng, (9, 7), is_complex)
+        operator = DenseOperator.of(jnp.asarray(a))
+        for columns in ((), (3,)):
+            x, y = random(rng, (7, *columns), is_complex), random(rng, (9, *columns), is_complex)
+            np.testing.assert_allclose(operator.apply(jnp.asarray(x)), a @ x, rtol=1e-13)
+            np.testing.assert_allclose(operator.apply_adjoint(jnp.asarray(y)), a.conj().T @ y, rtol=1e-13)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+@pytest.mark.parametrize("gap", [1.0, 0.3, 0.03])
+def test_the_length_of_a_probe_is_the_shortest_that_the_bound_allows(gap, block):
+    def missed(q):
+        return (1.65 * np.sqrt(1000) * np.exp(-np.sqrt(gap) * (2 * q - 1))) ** block
+
+    q = int(probe_length(jnp.asarray(gap), 1000, block))
+    assert missed(q) <= 1e-3 < missed(q - 1)

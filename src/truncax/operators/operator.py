@@ -65,9 +65,6 @@ class Adjoint(Operator):
     def apply_adjoint(self, y: Array) -> Array:
         return self.inner.apply(y)
 
-    def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
-        return self.inner.apply_both(y, x)[::-1]
-
     def magnitude(self) -> Array:
         return self.inner.magnitude()
 

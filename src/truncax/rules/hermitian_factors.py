@@ -233,19 +233,10 @@ def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, ve
     return operator, (Q, jnp.diag(values).astype(operator.dtype)), size, options, returned
 
 
-TEIGH = Form(
-    TEighResult,
-    ("cotangent of eigenvalues", "cotangent of eigenvectors"),
-    partial(_checked, vectors=True),
-    partial(_at_the_point, vectors=True),
-    ATTACH_INVARIANT.__getitem__,
-    invariant_cotangent,
-)
-INVARIANT_SUBSPACE = Form(
-    InvariantSubspace,
-    ("Qbar", "Hbar"),
-    partial(_checked, vectors=False),
-    partial(_at_the_point, vectors=False),
-    ATTACH_INVARIANT.__getitem__,
-    invariant_cotangent,
-)
+def _form(result: type, bars: tuple[str, ...], *, vectors: bool) -> Form:
+    check, at_the_point = partial(_checked, vectors=vectors), partial(_at_the_point, vectors=vectors)
+    return Form(result, bars, check, at_the_point, ATTACH_INVARIANT.__getitem__, invariant_cotangent)
+
+
+TEIGH = _form(TEighResult, ("cotangent of eigenvalues", "cotangent of eigenvectors"), vectors=True)
+INVARIANT_SUBSPACE = _form(InvariantSubspace, ("Qbar", "Hbar"), vectors=False)

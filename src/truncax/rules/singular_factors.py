@@ -235,19 +235,10 @@ def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, ve
     return operator, (U, jnp.diag(s).astype(operator.dtype), V), size, options, returned
 
 
-TSVD = Form(
-    TSVDResult,
-    ("Ubar", "Sbar", "Vhbar"),
-    partial(_checked, vectors=True),
-    partial(_at_the_point, vectors=True),
-    ATTACH_SINGULAR.__getitem__,
-    singular_cotangent,
-)
-SINGULAR_SUBSPACES = Form(
-    SingularSubspaces,
-    ("Ubar", "Cbar", "Vhbar"),
-    partial(_checked, vectors=False),
-    partial(_at_the_point, vectors=False),
-    ATTACH_SINGULAR.__getitem__,
-    singular_cotangent,
-)
+def _form(result: type, bars: tuple[str, ...], *, vectors: bool) -> Form:
+    check, at_the_point = partial(_checked, vectors=vectors), partial(_at_the_point, vectors=vectors)
+    return Form(result, bars, check, at_the_point, ATTACH_SINGULAR.__getitem__, singular_cotangent)
+
+
+TSVD = _form(TSVDResult, ("Ubar", "Sbar", "Vhbar"), vectors=True)
+SINGULAR_SUBSPACES = _form(SingularSubspaces, ("Ubar", "Cbar", "Vhbar"), vectors=False)

@@ -23,7 +23,7 @@ _SMALLEST_GAP = 1e-2
 # A leftover Ritz value is settled when its residual is below this part of its distance from the cut, and firm, so
 # that it may be deflated without a trace in the kept pairs, when it is below the second one.
 _SETTLED, _FIRM = 0.1, 1e-8
-# Block steps between two looks at the Ritz values, at most, while the basis is small; later half of what is there.
+# Block steps between two looks at the Ritz values, at most, unless the end is more than twice as far.
 _STRIDE = 8
 
 
