@@ -24,10 +24,11 @@ LAYERS = {
     "arguments": 4,
     "failure": 4,
     "pipeline": 5,
-    "decompositions": 6,
-    "__init__": 7,
-    "command": 8,
-    "__main__": 9,
+    "entry": 6,
+    "decompositions": 7,
+    "__init__": 8,
+    "command": 9,
+    "__main__": 10,
 }
 WITH_RULES = {"rules/attach.py", "numerics/derivative.py"}
 FORBIDDEN = {("rules", "solvers"), ("solvers", "rules"), ("solvers", "complement"), ("complement", "solvers")}

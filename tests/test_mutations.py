@@ -104,9 +104,9 @@ def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
 
 
 def test_a_tangent_that_is_not_symmetrised_is_caught(mutate):
-    from truncax.operators.dense import DenseOperator, HermitianDenseOperator
+    from truncax.operators.operator import Hermitian
 
-    mutate(HermitianDenseOperator, "apply", DenseOperator.apply)
+    mutate(Hermitian, "apply", lambda self, x: self.inner.apply(x))
     a, w, *_ = eigh_problem("LA", False)
     gradient = jax.jit(jax.grad(lambda x: checks.pair_loss(*truncax.teigh(x, checks.K, which="LA"), w)))(a)
     assert abs(gradient - gradient.T).max() > 1e-2

@@ -12,35 +12,21 @@ import numpy as np
 from jax import Array
 
 from .numerics.tolerances import computing_dtype
-from .options import Arpack, Dense, Implicit
+from .operators.convert import given_matrix
+from .operators.operator import LinearOperator
+from .operators.structure import Structure
+from .options import Arpack, Dense, Implicit, Propack
 from .rules.settings import as_preconditioner
 
 ON_FAILURE = ("raise", "nan", "keep")
 
 
-def check_array(a: Any, *, square: bool) -> Array:
-    """``a`` as a JAX array of at least two dimensions, of a dtype that decompositions are computed in."""
-    if not hasattr(a, "shape") or not hasattr(a, "dtype"):
-        raise TypeError(
-            f"a must be a NumPy or JAX array with at least two dimensions, got {type(a).__name__}; "
-            "operators given by a function are not built yet"
-        )
-    if not isinstance(a, jax.Array | np.ndarray | np.generic):
-        raise TypeError(
-            f"a must be a NumPy or JAX array, got {type(a).__module__}.{type(a).__name__}; sparse arrays and "
-            "operators are not built yet: convert it to a dense array"
-        )
-    if a.dtype == object or not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool):
-        raise TypeError(f"a must be numeric, got an array of dtype {a.dtype}")
-    if a.ndim < 2:
-        raise ValueError(f"a must have at least two dimensions (..., m, n), got shape {a.shape}")
+def check_matrix(a: Any, *, square: bool) -> Array | LinearOperator:
+    """``a`` as a JAX array of at least two dimensions or as an operator, of a dtype that is computed in."""
+    a = given_matrix(a)
     if square and a.shape[-1] != a.shape[-2]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
-    allowed = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
-    inexact = jnp.issubdtype(a.dtype, jnp.inexact)
-    if inexact and a.dtype.name not in allowed:
-        raise TypeError(f"a has dtype {a.dtype}; allowed are {', '.join(allowed)}, integers and bools")
-    return jnp.asarray(a) if inexact else jnp.asarray(a).astype(jnp.result_type(float))
+    return a
 
 
 def check_rank(k: Any, shape: tuple[int, ...]) -> int:
@@ -73,7 +59,7 @@ def check_which(which: Any, built: tuple[str, ...], planned: tuple[str, ...]) ->
 
 
 def check_options(
-    solver: Any, solvers: tuple[type, ...], derivative: Any, on_failure: Any, a: Array, vectors: bool
+    solver: Any, solvers: tuple[type, ...], derivative: Any, on_failure: Any, a: Array | LinearOperator, vectors: bool
 ) -> Implicit:
     """The derivative's options, after a look at the solver and at ``on_failure``."""
     for name, value, kinds in (("solver", solver, solvers), ("derivative", derivative, (Implicit,))):
@@ -129,11 +115,13 @@ def check_smallest(which: str, solver: Any, derivative: Any, v0: Any, key: Any) 
             raise ValueError(f"which='SM' uses the full decomposition, which takes no {name}: leave it out")
 
 
-def check_host_solver(solver: Any, k: int, a: Array, which: str) -> None:
+def check_host_solver(solver: Any, k: int, a: Array | LinearOperator, which: str) -> None:
     """The limits of ARPACK, and an array that can be sent to the host."""
+    if isinstance(solver, Arpack | Propack) and isinstance(a, LinearOperator):
+        a.on_host()
     if not isinstance(solver, Arpack):
         return
-    size, complex_ = min(a.shape[-2:]), jnp.iscomplexobj(a)
+    size, complex_ = min(a.shape[-2:]), jnp.issubdtype(a.dtype, jnp.complexfloating)
     most = size - 2 if complex_ else size - 1
     if k > most:
         kind = "complex" if complex_ else "real"
@@ -147,7 +135,7 @@ def check_host_solver(solver: Any, k: int, a: Array, which: str) -> None:
         raise ValueError("solver=Arpack() has no which='BE' for complex matrices; use solver=truncax.Lanczos()")
 
 
-def check_start(v0: Any, a: Array, solver: Any, *, rows: bool) -> Array | None:
+def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) -> Array | None:
     """The start vectors as rows (..., p, n).
 
     ``v0`` is a vector (n,), one for each member of the batch (..., n), or a block (..., n, p); also (..., p, n), as
@@ -157,10 +145,13 @@ def check_start(v0: Any, a: Array, solver: Any, *, rows: bool) -> Array | None:
         return None
     if isinstance(solver, Dense):
         raise ValueError("solver=Dense() takes no start vector: leave v0 out, or choose an iterative solver")
-    shape, batch, n = np.shape(v0), a.shape[:-2], a.shape[-1]
+    domain = a.domain if isinstance(a, LinearOperator) else None
+    if domain is not None and not isinstance(v0, jax.Array | np.ndarray):
+        v0 = ravelled_start(v0, domain)
+    shape, dims, batch, n = np.shape(v0), len(a.shape), a.shape[:-2], a.shape[-1]
     vector = shape in ((n,), (*batch, n))
-    across = rows and len(shape) == a.ndim and shape[:-2] == batch and shape[-1] == n
-    down = len(shape) == a.ndim and shape[:-2] == batch and shape[-2] == n
+    across = rows and len(shape) == dims and shape[:-2] == batch and shape[-1] == n
+    down = len(shape) == dims and shape[:-2] == batch and shape[-2] == n
     if not (vector or across or down):
         forms = [(n,), (*batch, n), (*batch, n, "p"), *([(*batch, "p", n)] if rows else [])]
         names = " or ".join(
@@ -168,13 +159,25 @@ def check_start(v0: Any, a: Array, solver: Any, *, rows: bool) -> Array | None:
         )
         raise ValueError(f"v0 must have shape {names} for a of shape {a.shape}, got {shape}")
     v0 = jnp.asarray(v0)
-    if jnp.iscomplexobj(v0) and not jnp.iscomplexobj(a):
+    if jnp.iscomplexobj(v0) and not jnp.issubdtype(a.dtype, jnp.complexfloating):
         raise TypeError(f"v0 is complex ({v0.dtype}) but a is real ({a.dtype})")
     v0 = jax.lax.stop_gradient(v0).astype(a.dtype)
     # Vh holds the conjugates of the vectors in its rows.
-    if vector and len(shape) < a.ndim:
+    if vector and len(shape) < dims:
         return v0[..., None, :]
     return jnp.conj(v0) if across else jnp.swapaxes(v0, -1, -2)
+
+
+def ravelled_start(v0: Any, domain: Structure) -> Array:
+    """The plain vector of a start vector that is a pytree like the operator's vectors."""
+    given: Any = jax.tree.structure(v0)
+    shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(v0))
+    if given != domain.treedef or shapes != domain.shapes:
+        raise ValueError(
+            f"v0 must be a pytree like the operator's vectors, {domain.treedef} with leaves of shapes {domain.shapes}, "
+            f"or a plain vector ({domain.size},); got {given} with {shapes}"
+        )
+    return domain.ravel(jax.tree.map(jnp.asarray, v0))
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

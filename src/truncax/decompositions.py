@@ -1,29 +1,15 @@
-"""The public decompositions: what they promise, and the way from the user's arguments to the pipeline."""
+"""The public decompositions: what they promise."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
-from . import pipeline
-from .arguments import (
-    check_array,
-    check_host_solver,
-    check_key,
-    check_options,
-    check_positive,
-    check_rank,
-    check_smallest,
-    check_start,
-    check_which,
-)
-from .failure import raise_if_failed
-from .numerics.tolerances import computing_dtype, solve_tolerance
-from .options import Implicit, Krylov
-from .results import InvariantSubspace, SingularSubspaces, SolveInfo, TEighResult, TSVDResult
-from .solvers.select import EighSolver, SvdSolver, choose_eigh, choose_svd
+from .entry import hermitian, singular
+from .options import Implicit
+from .results import InvariantSubspace, SingularSubspaces, TEighResult, TSVDResult
+from .solvers.select import EighSolver, SvdSolver
 
 
 def tsvd(
@@ -106,7 +92,7 @@ def tsvd(
     Source: Naumann, arXiv:2511.14651 (derivative); Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005) (solver).
 
     """
-    (U, S, Vh), info = _singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    (U, S, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=True)
     result = TSVDResult(U, S, Vh)
     return (result, info) if return_info else result
 
@@ -169,7 +155,7 @@ def singular_subspaces(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.svd``.
 
     """
-    (U, C, Vh), info = _singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
     result = SingularSubspaces(U, C, Vh)
     return (result, info) if return_info else result
 
@@ -250,7 +236,7 @@ def teigh(
     Appl. 22 (2000) (solver).
 
     """
-    (Q, values), info = _hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    (Q, values), info = hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=True)
     result = TEighResult(values, Q)
     return (result, info) if return_info else result
 
@@ -314,80 +300,6 @@ def invariant_subspace(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    (Q, H), info = _hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (Q, H), info = hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=False)
     result = InvariantSubspace(Q, H)
     return (result, info) if return_info else result
-
-
-def _singular(
-    a: Any,
-    k: Any,
-    which: Any,
-    solver: Any,
-    derivative: Any,
-    v0: Any,
-    key: Any,
-    tol: Any,
-    on_failure: Any,
-    *,
-    vectors: bool,
-) -> tuple[tuple[Array, Array, Array], SolveInfo]:
-    a = check_array(a, square=False)
-    k = check_rank(k, a.shape)
-    check_which(which, ("LM", "SM"), planned=())
-    m, n = a.shape[-2:]
-    derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
-    check_smallest(which, solver, derivative, v0, key)
-    check_host_solver(solver, k, a, which)
-    v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
-    solver = solver or choose_svd(k, (m, n), which, starts=v0 is not None or key is not None)
-    basis = solver.basis_size(k, min(m, n)) if isinstance(solver, Krylov) else min(m, n)
-    parts, info = pipeline.singular(
-        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
-    )
-    if on_failure == "raise":
-        raise_if_failed(info, tol, solver, basis)
-    return parts, info
-
-
-def _hermitian(
-    a: Any,
-    k: Any,
-    b: Any,
-    which: Any,
-    sigma: Any,
-    solver: Any,
-    derivative: Any,
-    v0: Any,
-    key: Any,
-    tol: Any,
-    on_failure: Any,
-    *,
-    vectors: bool,
-) -> tuple[tuple[Array, Array], SolveInfo]:
-    a = check_array(a, square=True)
-    k = check_rank(k, a.shape)
-    check_which(which, ("LM", "LA", "SA", "BE"), planned=("SM",))
-    for name, value in (("b", b), ("sigma", sigma)):
-        if value is not None:
-            raise NotImplementedError(f"{name}= is not built yet: leave it out")
-    derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
-    check_host_solver(solver, k, a, which)
-    v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
-    solver = solver or choose_eigh(k, a.shape[-1], starts=v0 is not None or key is not None)
-    basis = solver.basis_size(k, a.shape[-1]) if isinstance(solver, Krylov) else a.shape[-1]
-    parts, info = pipeline.hermitian(
-        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
-    )
-    if on_failure == "raise":
-        raise_if_failed(info, tol, solver, basis)
-    return parts, info
-
-
-def _tolerance(tol: Any, a: Array) -> Array:
-    """The forward tolerance in the dtype that is computed in."""
-    dtype = computing_dtype(a.dtype)
-    given = check_positive("tol", tol, dtype)
-    if given is not None:
-        return given
-    return jnp.asarray(solve_tolerance(dtype), jnp.finfo(dtype).dtype)

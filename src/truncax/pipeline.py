@@ -15,8 +15,8 @@ from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd
 from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype
-from .operators.dense import DenseOperator, HermitianDenseOperator
-from .operators.operator import Scaled, frozen, scaled
+from .operators.convert import computing_operator
+from .operators.operator import LinearOperator, Scaled, frozen, scaled
 from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
@@ -32,7 +32,7 @@ from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
 
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
 def singular(
-    a: Array,
+    a: Array | LinearOperator,
     solver: SvdSolver,
     derivative: Implicit,
     v0: Array | None,
@@ -46,8 +46,8 @@ def singular(
 ) -> tuple[tuple[Array, Array, Array], SolveInfo]:
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
-    def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = scaled(DenseOperator.of(a.astype(computing_dtype(a.dtype))))
+    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
+        operator, finite = scaled(computing_operator(a, hermitian=False))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         size = largest_singular(found)
         for _ in range(derivative.polish):
@@ -68,7 +68,7 @@ def singular(
 
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
 def hermitian(
-    a: Array,
+    a: Array | LinearOperator,
     solver: EighSolver,
     derivative: Implicit,
     v0: Array | None,
@@ -82,8 +82,8 @@ def hermitian(
 ) -> tuple[tuple[Array, Array], SolveInfo]:
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``; NaN where not converged if ``fill``."""
 
-    def one(a: Array, v0: Array | None) -> Any:
-        operator, finite = scaled(HermitianDenseOperator.of(a.astype(computing_dtype(a.dtype))))
+    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
+        operator, finite = scaled(computing_operator(a, hermitian=True))
         solved = frozen(operator)
         found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
         for _ in range(derivative.polish):
@@ -149,9 +149,9 @@ def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -
     return parts
 
 
-def _over_batch(one: Callable, a: Array, v0: Array | None) -> Any:
-    """``one`` mapped over the leading axes of ``a``, and of ``v0`` (..., p, n) if it has them."""
+def _over_batch(one: Callable, a: Array | LinearOperator, v0: Array | None) -> Any:
+    """``one`` mapped over the leading axes of an array ``a``, and of ``v0`` (..., p, n) if it has them."""
     shared = v0 is not None and v0.ndim == 2
-    for _ in range(a.ndim - 2):
+    for _ in range(len(a.shape) - 2):
         one = jax.vmap(one, in_axes=(0, None if shared else 0))
     return one(a, v0)

@@ -104,7 +104,7 @@ def compare(a: np.ndarray, rank: int, *, seed: int = 0, full: bool = True, step:
         rank=rank,
         truncated=truncated,
         full=other,
-        solver=type(choose_svd(rank, (a.shape[0], a.shape[1]), "LM", starts=False)).__name__,
+        solver=type(choose_svd(rank, a, "LM", starts=False)).__name__,
         products=int(info.products),
         restarts=int(info.iterations),
         last_value=float(kept[-1] / kept[0]) if kept[0] > 0 else 0.0,

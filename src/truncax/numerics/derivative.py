@@ -4,36 +4,47 @@ Source: theory of the truncated decompositions after Naumann, arXiv:2511.14651; 
 the coefficients follow the policy stated in the documentation of ``truncax.tsvd``.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from .products import Parts, adjoint, adjoint_matmul, matmul, times
+from .products import adjoint, matmul, times
 from .tolerances import negligible
 
 
 @jax.custom_jvp
-def hermitian_product(a: Array | Parts, x: Array) -> Array:
-    """``a @ x`` for a Hermitian array ``a``; its tangent is ``(da + da^H) x / 2 + a dx``.
+def hermitian_product(a: Any, x: Array) -> Array:
+    """``A x`` for a Hermitian operator ``a``, a pytree; its tangent is ``(dA + dA^H) x / 2 + A dx``.
 
-    The two triangles of ``a`` are independent entries to JAX. Symmetrising the tangent here, in the
+    The two triangles of an array are independent entries to JAX. Symmetrising the tangent here, in the
     product, makes every rule that multiplies with ``a`` right at every order, without an n x n temporary.
     """
-    return matmul(a, x)
+    return a.apply(x)
 
 
 def _hermitian_product_jvp(primals, tangents):
     (a, x), (da, dx) = primals, tangents
     value = hermitian_product(a, x)
     tangent = jnp.zeros_like(value)
-    parts = jax.tree.leaves(da)
-    if not all(isinstance(part, SymbolicZero) for part in parts):
-        da = jax.tree.map(lambda d, part: jnp.zeros_like(part) if isinstance(d, SymbolicZero) else d, da, a)
-        tangent = tangent + (matmul(da, x) + adjoint_matmul(da, x)) / 2
+    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(da)):
+        da = jax.tree.map(_instantiated, da)
+        _, along = jax.jvp(lambda a: a.apply(x), (a,), (da,))
+        _, adjoint_along = jax.jvp(lambda a: a.apply_adjoint(x), (a,), (da,))
+        tangent = tangent + (along + adjoint_along) / 2
     if not isinstance(dx, SymbolicZero):
         tangent = tangent + hermitian_product(a, dx)
     return value, tangent
+
+
+def _instantiated(d: Any) -> Any:
+    """The tangent of a leaf as an array; that of an integer has JAX's own dtype for it, which NumPy makes."""
+    if not isinstance(d, SymbolicZero):
+        return d
+    return np.zeros(d.shape, d.dtype) if d.dtype == jax.dtypes.float0 else jnp.zeros(d.shape, d.dtype)
 
 
 hermitian_product.defjvp(_hermitian_product_jvp, symbolic_zeros=True)

@@ -1,22 +1,22 @@
-"""Operators on a dense array."""
+"""The operator of a dense array."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..numerics.derivative import hermitian_product
 from ..numerics.products import Parts, adjoint_matmul, both_products, matmul, split
-from .operator import Operator
+from .operator import LinearOperator, largest_entry
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class DenseOperator(Operator):
+class DenseOperator(LinearOperator):
     """An m x n array, and its real and imaginary ``parts`` where those are multiplied in its place."""
 
     array: Array
@@ -28,11 +28,6 @@ class DenseOperator(Operator):
         return cls(array, split(array))
 
     @property
-    def factor(self) -> Array | Parts:
-        """What is multiplied."""
-        return self.array if self.parts is None else self.parts
-
-    @property
     def shape(self) -> tuple[int, int]:
         m, n = self.array.shape
         return m, n
@@ -41,27 +36,24 @@ class DenseOperator(Operator):
     def dtype(self) -> jnp.dtype:
         return self.array.dtype
 
+    @property
+    def blocks_pay(self) -> bool:
+        return True
+
     def apply(self, x: Array) -> Array:
-        return matmul(self.factor, x)
+        return matmul(self.array if self.parts is None else self.parts, x)
 
     def apply_adjoint(self, y: Array) -> Array:
-        return adjoint_matmul(self.factor, y)
+        return adjoint_matmul(self.array if self.parts is None else self.parts, y)
 
     def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
         return super().apply_both(x, y) if self.parts is not None else both_products(self.array, x, y)
 
     def magnitude(self) -> Array:
-        parts = (self.array.real, self.array.imag) if jnp.iscomplexobj(self.array) else (self.array,)
-        return jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in parts]))
+        return largest_entry(self.array)
 
+    def as_matrix(self) -> Array:
+        return self.array
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class HermitianDenseOperator(DenseOperator):
-    """An n x n array that is Hermitian; its tangents are symmetrised in the product."""
-
-    def apply(self, x: Array) -> Array:
-        return hermitian_product(self.factor, x)
-
-    def apply_adjoint(self, y: Array) -> Array:
-        return hermitian_product(self.factor, y)
+    def on_host(self) -> tuple[tuple[Array, ...], Callable[..., Any]]:
+        return (self.array,), lambda array: array

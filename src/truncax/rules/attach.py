@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..complement.solve import SolveOptions
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from .eigh import invariant_tangent
 from .eigh_reverse import invariant_cotangent
 from .svd import singular_tangent
@@ -23,7 +23,7 @@ from .svd_reverse import singular_cotangent
 
 @partial(jax.custom_jvp, nondiff_argnums=(6,))
 def attach_singular_subspaces(
-    operator: Operator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
+    operator: LinearOperator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array, Array]:
     """``(U, C, V)`` with the derivative with respect to the operator (``rules.svd``)."""
     return U, C, V
@@ -41,7 +41,7 @@ def _singular_jvp(which, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(5,))
 def attach_invariant_subspace(
-    operator: Operator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
+    operator: LinearOperator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array]:
     """``(Q, H)`` with the derivative with respect to the operator (``rules.eigh``)."""
     return Q, H
@@ -59,7 +59,7 @@ def _invariant_jvp(which, primals, tangents):
 
 @partial(jax.custom_vjp, nondiff_argnums=(6,))
 def attach_singular_subspaces_reverse(
-    operator: Operator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
+    operator: LinearOperator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array, Array]:
     """``(U, C, V)`` with the cotangent of the operator (``rules.svd_reverse``); there is no forward mode."""
     return U, C, V
@@ -83,7 +83,7 @@ attach_singular_subspaces_reverse.defvjp(_singular_forward, _singular_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
 def attach_invariant_subspace_reverse(
-    operator: Operator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
+    operator: LinearOperator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
 ) -> tuple[Array, Array]:
     """``(Q, H)`` with the cotangent of the operator (``rules.eigh_reverse``); there is no forward mode."""
     return Q, H

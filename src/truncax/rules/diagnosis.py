@@ -18,7 +18,7 @@ def derivative_info(
     estimate of those inside ``jax.grad``. For the gap that decides them see ``SolveInfo.cut_gap`` (``return_info``).
 
     Args:
-        a: one matrix (m, n), or an ``Operator``.
+        a: one matrix (m, n), or a ``LinearOperator``.
         result: what ``tsvd``, ``teigh``, ``singular_subspaces`` or ``invariant_subspace`` returned for ``a``.
         cotangents: those of the result, a tuple of the same shapes as ``jax.grad`` of a loss with respect to the
             result returns them; None counts as zero.

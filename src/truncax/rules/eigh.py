@@ -19,7 +19,7 @@ from ..complement.deflation import Deflation, Spectral, deflation
 from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 
 
 class InvariantTangent(NamedTuple):
@@ -48,12 +48,12 @@ def definite_sign(values: Array, which: str) -> Array:
     raise ValueError(f"which must be 'LM', 'LA', 'SA' or 'BE', got {which!r}")
 
 
-def discarded_part(operator: Operator, Q: Array) -> Callable[[Array], Array]:
+def discarded_part(operator: LinearOperator, Q: Array) -> Callable[[Array], Array]:
     """The product with ``P A P``, for vectors that P leaves as they are."""
     return lambda y: project_out(Q, operator.apply(y))
 
 
-def invariant_deflation(operator: Operator, Q: Array, W: Array) -> Deflation:
+def invariant_deflation(operator: LinearOperator, Q: Array, W: Array) -> Deflation:
     """The deflation of the complement system by ``W``, orthonormal columns outside the kept ones."""
     return deflation(discarded_part(operator, Q), project_out(Q, W))
 
@@ -65,7 +65,7 @@ class InvariantSystem(NamedTuple):
     mask: Array
 
 
-def invariant_system(operator: Operator, Q: Array, H: Array, size: Array, which: str) -> InvariantSystem:
+def invariant_system(operator: LinearOperator, Q: Array, H: Array, size: Array, which: str) -> InvariantSystem:
     """The operator of the complement system; ``size`` is the order of the norm of A.
 
     With D the signs of ``definite_sign`` it is
@@ -92,7 +92,7 @@ def invariant_system(operator: Operator, Q: Array, H: Array, size: Array, which:
 
 
 def invariant_tangent(
-    operator: Operator,
+    operator: LinearOperator,
     Q: Array,
     H: Array,
     dAQ: Array,

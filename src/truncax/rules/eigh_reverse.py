@@ -16,12 +16,12 @@ from jax import Array
 
 from ..complement.solve import Solve, SolveOptions, solve_self_adjoint
 from ..numerics.products import matmul, project_out, times
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from .eigh import invariant_system
 
 
 def invariant_cotangent(
-    operator: Operator,
+    operator: LinearOperator,
     Q: Array,
     H: Array,
     Qbar: Array,

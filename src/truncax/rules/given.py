@@ -12,30 +12,23 @@ import numpy as np
 from jax import Array
 
 from ..numerics.tolerances import computing_dtype
-from ..operators.dense import DenseOperator
-from ..operators.operator import Operator
+from ..operators.convert import given_matrix
+from ..operators.operator import LinearOperator
 from ..options import Implicit
 from .settings import as_preconditioner
 
 
-def given_matrix(a: Any) -> Array | Operator:
-    """``a`` as a JAX array of two dimensions and of inexact dtype, or the operator that it is."""
-    if isinstance(a, Operator):
-        return a
-    array = _array("a", a, "; or an Operator of truncax.operators")
-    if array.ndim != 2:
-        raise ValueError(f"a must be one matrix (m, n), got shape {array.shape}; map a batch with jax.vmap")
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
+def one_matrix(a: Any) -> Array | LinearOperator:
+    """``a`` as a JAX array of two dimensions and of inexact dtype, or as an operator."""
+    a = given_matrix(a)
+    if len(a.shape) != 2:
+        raise ValueError(f"a must be one matrix (m, n), got shape {a.shape}; map a batch with jax.vmap")
+    return a
 
 
-def as_operator(a: Array | Operator, dense: type[DenseOperator]) -> Operator:
-    """``a`` as an operator that computes in ``computing_dtype``."""
-    return a if isinstance(a, Operator) else dense.of(a.astype(computing_dtype(a.dtype)))
-
-
-def given_tangent(da: Any, a: Array | Operator) -> Any:
+def given_tangent(da: Any, a: Array | LinearOperator) -> Any:
     """``da`` in the shape and dtype of ``a``: an array, or an operator of the same structure."""
-    if not isinstance(a, Operator):
+    if not isinstance(a, LinearOperator):
         return given_array("da", da, a.shape, a.dtype)
     structure: Any = jax.tree.structure(a)
     given_structure: Any = jax.tree.structure(da)
@@ -93,7 +86,7 @@ def given_which(which: Any, allowed: tuple[str, ...]) -> str:
     return which
 
 
-def given_derivative(derivative: Any, a: Array | Operator, *, vectors: bool, forward: bool) -> Implicit:
+def given_derivative(derivative: Any, a: Array | LinearOperator, *, vectors: bool, forward: bool) -> Implicit:
     """The options of the derivative, where they have a use."""
     if derivative is None:
         return Implicit()
@@ -109,10 +102,10 @@ def given_derivative(derivative: Any, a: Array | Operator, *, vectors: bool, for
     return dataclasses.replace(derivative, preconditioner=inverse)
 
 
-def _array(name: str, x: Any, more: str = "") -> Array:
+def _array(name: str, x: Any) -> Array:
     if not isinstance(x, jax.Array | np.ndarray | np.generic) or not (
         jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool
     ):
         what = f"{type(x).__name__} of dtype {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
-        raise TypeError(f"{name} must be a numeric NumPy or JAX array{more}; got {what}")
+        raise TypeError(f"{name} must be a numeric NumPy or JAX array; got {what}")
     return jnp.asarray(x)

@@ -11,20 +11,19 @@ from jax import Array
 from ..numerics.derivative import diagonal_eigh
 from ..numerics.products import adjoint, matmul, times
 from ..numerics.tolerances import computing_dtype
-from ..operators.dense import HermitianDenseOperator
-from ..operators.operator import Operator, frozen, scaled
+from ..operators.convert import computing_operator
+from ..operators.operator import LinearOperator, frozen, scaled
 from ..options import Implicit
 from ..results import InvariantSubspace, TEighResult
 from .at_factors import Form, cotangent, tangent
 from .attach import ATTACH_INVARIANT
 from .eigh_reverse import invariant_cotangent
 from .given import (
-    as_operator,
     given_derivative,
-    given_matrix,
     given_rank,
     given_tuple,
     given_which,
+    one_matrix,
 )
 from .settings import solve_options, threshold
 
@@ -39,8 +38,8 @@ def teigh_jvp(a: Any, factors: Any, da: Any, *, which: str = "LM", derivative: I
         (P a P - l_j) x_j = -P da q_j
 
     Args:
-        a: one Hermitian matrix (n, n), a NumPy or JAX array (map a batch with ``jax.vmap``), or an ``Operator`` that
-            is its own adjoint and has Hermitian tangents, such as ``HermitianDenseOperator``.
+        a: one Hermitian matrix (n, n), a NumPy or JAX array (map a batch with ``jax.vmap``), or a
+            ``LinearOperator``.
         factors: ``(eigenvalues, eigenvectors)`` with shapes (k,) and (n, k), the order in which SciPy's ``eigsh``
             returns them, in any order of the pairs; cast to the dtype of ``a``. The error of the derivative is of the
             order of their error, over the gap at the cut.
@@ -195,7 +194,7 @@ def invariant_subspace_vjp(
 
 
 def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool, vectors: bool) -> Any:
-    a = given_matrix(a)
+    a = one_matrix(a)
     if a.shape[0] != a.shape[1]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
     given_which(which, ("LM", "LA", "SA", "BE"))
@@ -207,9 +206,9 @@ def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool
     return a, given_tuple(names, factors, shapes, dtypes, zeros=False), derivative
 
 
-def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
+def _at_the_point(a: Array | LinearOperator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
     """The scaled operator, (Q, H) with diagonal H, its size, how to solve, and the way back to what is returned."""
-    operator, _ = scaled(as_operator(a, HermitianDenseOperator))
+    operator, _ = scaled(computing_operator(a, hermitian=True))
     Q, middle = (x.astype(computing_dtype(x.dtype)) for x in frozen(factors[::-1] if vectors else factors))
     middle = times(times(middle, 1 / operator.before), 1 / operator.after)
     if vectors:

@@ -11,7 +11,7 @@ from jax import Array
 
 from ..complement.solve import Recorder, SolveOptions
 from ..numerics.products import times
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from .eigh import invariant_tangent
 from .svd import singular_tangent
 
@@ -32,7 +32,7 @@ class PolishedPairs(NamedTuple):
 
 
 def polished_triplets(
-    operator: Operator, U: Array, s: Array, V: Array, *, size: Array, which: str, options: SolveOptions
+    operator: LinearOperator, U: Array, s: Array, V: Array, *, size: Array, which: str, options: SolveOptions
 ) -> PolishedTriplets:
     """``(U + X, V + Y)``; a triplet whose system is singular stays as it is."""
     RU, RV = operator.apply(V) - times(U, s), operator.apply_adjoint(U) - times(V, s)
@@ -43,7 +43,7 @@ def polished_triplets(
 
 
 def polished_pairs(
-    operator: Operator, Q: Array, values: Array, *, size: Array, which: str, options: SolveOptions
+    operator: LinearOperator, Q: Array, values: Array, *, size: Array, which: str, options: SolveOptions
 ) -> PolishedPairs:
     """``Q + X``; a pair whose system is singular stays as it is."""
     solve, k = Recorder(), values.shape[0]

@@ -12,12 +12,12 @@ from ..complement.deflation import Deflation
 from ..complement.solve import SolveOptions
 from ..numerics.products import matmul, times
 from ..numerics.tolerances import degeneracy_rtol, derivative_tolerance
-from ..operators.operator import Operator, frozen
+from ..operators.operator import LinearOperator, frozen
 from ..options import Implicit
 
 
 def solve_options(
-    derivative: Implicit, operator: Operator, residual: Array, leftovers: Deflation | None, unit: Array
+    derivative: Implicit, operator: LinearOperator, residual: Array, leftovers: Deflation | None, unit: Array
 ) -> SolveOptions:
     """The options of the complement solve, after a forward pass with this relative ``residual``.
 
@@ -32,7 +32,7 @@ def solve_options(
     return SolveOptions(tol, max_steps, leftovers, inverse)
 
 
-def threshold(derivative: Implicit, operator: Operator) -> Array:
+def threshold(derivative: Implicit, operator: LinearOperator) -> Array:
     """Kept values closer than this times the largest count as equal."""
     real = jnp.finfo(operator.dtype).dtype
     return _given(derivative.degeneracy_rtol, degeneracy_rtol(real), real)

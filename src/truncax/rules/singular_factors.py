@@ -11,19 +11,18 @@ from jax import Array
 from ..numerics.derivative import diagonal_svd
 from ..numerics.products import adjoint, matmul, times
 from ..numerics.tolerances import computing_dtype
-from ..operators.dense import DenseOperator
-from ..operators.operator import Operator, frozen, scaled
+from ..operators.convert import computing_operator
+from ..operators.operator import LinearOperator, frozen, scaled
 from ..options import Implicit
 from ..results import SingularSubspaces, TSVDResult
 from .at_factors import Form, cotangent, tangent
 from .attach import ATTACH_SINGULAR
 from .given import (
-    as_operator,
     given_derivative,
-    given_matrix,
     given_rank,
     given_tuple,
     given_which,
+    one_matrix,
 )
 from .settings import solve_options, threshold
 from .svd_reverse import singular_cotangent
@@ -39,7 +38,7 @@ def tsvd_jvp(a: Any, factors: Any, da: Any, *, which: str = "LM", derivative: Im
         X S - Ap Y = P_U da V,   Y S - Ap^H X = P_V da^H U
 
     Args:
-        a: one matrix (m, n), a NumPy or JAX array (map a batch with ``jax.vmap``), or an ``Operator``.
+        a: one matrix (m, n), a NumPy or JAX array (map a batch with ``jax.vmap``), or a ``LinearOperator``.
         factors: ``(U, S, Vh)`` with shapes (m, k), (k,), (k, n), in any order of the triplets; cast to the dtype of
             ``a``. The error of the derivative is of the order of their error, over the gap at the cut.
         da: the tangent, like ``a``.
@@ -196,7 +195,7 @@ def singular_subspaces_vjp(
 
 
 def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool, vectors: bool) -> Any:
-    a = given_matrix(a)
+    a = one_matrix(a)
     given_which(which, ("LM", "SM"))
     derivative = given_derivative(derivative, a, vectors=vectors, forward=forward)
     names = ("U", "S" if vectors else "C", "Vh")
@@ -206,9 +205,9 @@ def _checked(a: Any, factors: Any, which: Any, derivative: Any, *, forward: bool
     return a, factors, derivative
 
 
-def _at_the_point(a: Array | Operator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
+def _at_the_point(a: Array | LinearOperator, factors: Any, derivative: Implicit, *, vectors: bool) -> Any:
     """The scaled operator, (U, C, V) with diagonal C, its size, how to solve, and the way back to what is returned."""
-    operator, _ = scaled(as_operator(a, DenseOperator))
+    operator, _ = scaled(computing_operator(a, hermitian=False))
     U, middle, Vh = (x.astype(computing_dtype(x.dtype)) for x in frozen(factors))
     V = adjoint(Vh)
     middle = times(times(middle, 1 / operator.before), 1 / operator.after)

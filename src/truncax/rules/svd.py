@@ -24,7 +24,7 @@ from ..complement.deflation import Deflation, Spectral, deflation
 from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
-from ..operators.operator import Adjoint, Operator
+from ..operators.operator import Adjoint, LinearOperator
 
 
 class SingularTangent(NamedTuple):
@@ -35,7 +35,7 @@ class SingularTangent(NamedTuple):
     dV: Array
 
 
-def discarded_part(operator: Operator, U: Array, V: Array) -> tuple[Callable, Callable]:
+def discarded_part(operator: LinearOperator, U: Array, V: Array) -> tuple[Callable, Callable]:
     """The products with ``Ap = P_U A P_V``, for vectors that P_V leaves as they are, and with ``Ap^H``.
 
     ``Ap Ap^H`` has P_V between its two products: with that left out the solve does not converge once
@@ -51,7 +51,7 @@ def discarded_part(operator: Operator, U: Array, V: Array) -> tuple[Callable, Ca
     return forward, adjoint_
 
 
-def singular_deflation(operator: Operator, U: Array, V: Array, W: Array) -> Deflation:
+def singular_deflation(operator: LinearOperator, U: Array, V: Array, W: Array) -> Deflation:
     """The deflation of the complement system by ``W``, orthonormal, on the shorter side (the left one if m = n)."""
     m, n = operator.shape
     if m > n:
@@ -69,7 +69,7 @@ def masked_inverse(C: Array, size: Array) -> Array:
     return matmul(kept, matmul(jnp.linalg.inv(inside + one - kept), kept))
 
 
-def singular_system(operator: Operator, U: Array, C: Array, V: Array, size: Array, which: str) -> System:
+def singular_system(operator: LinearOperator, U: Array, C: Array, V: Array, size: Array, which: str) -> System:
     """The operator of the eliminated system for m <= n; ``size`` is the largest singular value.
 
     Where the largest values are kept it is
@@ -101,7 +101,7 @@ def singular_system(operator: Operator, U: Array, C: Array, V: Array, size: Arra
 
 
 def singular_tangent(
-    operator: Operator,
+    operator: LinearOperator,
     U: Array,
     C: Array,
     V: Array,

@@ -23,7 +23,7 @@ from jax import Array
 
 from ..complement.solve import Solve, SolveOptions, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out
-from ..operators.operator import Adjoint, Operator
+from ..operators.operator import Adjoint, LinearOperator
 from .svd import discarded_part, masked_inverse, singular_system
 
 
@@ -35,7 +35,7 @@ class SingularCotangent(NamedTuple):
 
 
 def singular_cotangent(
-    operator: Operator,
+    operator: LinearOperator,
     U: Array,
     C: Array,
     V: Array,

@@ -6,7 +6,7 @@ from jax import Array
 
 from ..numerics.products import adjoint, column_norms, matmul
 from ..numerics.tolerances import epsilon, rounding_floor
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, Triplets, largest_singular
 
@@ -42,7 +42,7 @@ def _info(
     )
 
 
-def certify_triplets(operator: Operator, found: Triplets, which: str, tol: Array, finite: Array) -> SolveInfo:
+def certify_triplets(operator: LinearOperator, found: Triplets, which: str, tol: Array, finite: Array) -> SolveInfo:
     """The ``SolveInfo`` of singular triplets. When m != n the zeros of the longer side count as discarded."""
     s, (m, n), largest = found.s, operator.shape, largest_singular(found)
     if which == "SM":
@@ -55,7 +55,7 @@ def certify_triplets(operator: Operator, found: Triplets, which: str, tol: Array
 
 
 def certify_eigenpairs(
-    operator: Operator, found: Eigenpairs, which: str, tol: Array, finite: Array, hermitian: Array
+    operator: LinearOperator, found: Eigenpairs, which: str, tol: Array, finite: Array, hermitian: Array
 ) -> SolveInfo:
     """The ``SolveInfo`` of eigenpairs."""
     values, leftover, largest = found.values, found.leftover, found.largest
@@ -71,7 +71,7 @@ def certify_eigenpairs(
     return _info(largest, (cut_gap, selection_gap), found, 2, found.Q.shape[0], tol, finite, hermitian)
 
 
-def is_hermitian(operator: Operator, key: Array) -> Array:
+def is_hermitian(operator: LinearOperator, key: Array) -> Array:
     """Whether ``y^H A x`` equals ``(x^H A y)^*`` for random x and y, up to rounding."""
     z = jax.random.normal(key, (operator.shape[1], 2), operator.dtype)
     Az = operator.apply(z)

@@ -20,7 +20,7 @@ from jax import Array, lax
 
 from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from ..options import GolubKahan
 from .found import MOST_LEFTOVERS, Triplets
 from .refine import finish_triplets
@@ -44,7 +44,7 @@ class _State(NamedTuple):
 
 
 def golub_kahan(
-    operator: Operator, k: int, options: GolubKahan, tol: Array, start: Array | None, key: Array
+    operator: LinearOperator, k: int, options: GolubKahan, tol: Array, start: Array | None, key: Array
 ) -> Triplets:
     """The k largest singular triplets of an operator with at least as many rows as columns.
 

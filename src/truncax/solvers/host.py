@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh, svds
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh, svds
+from scipy.sparse.linalg import LinearOperator as HostLinearOperator
 
-from ..operators.dense import DenseOperator
 from ..operators.operator import Scaled
 from ..options import Arpack, Propack
 from .start import start_block
@@ -26,7 +26,7 @@ def propose_right_vectors(
     """The k vectors of the shorter side as rows (k, min(m, n)), whether all went well, and the number of products."""
     m, n = operator.shape
 
-    def solve(a: LinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
+    def solve(a: HostLinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
         if isinstance(solver, Propack):
             # SciPy's own default, 10 k, gives up on spectra that decay slowly.
             most = solver.max_iterations or min(m, n, max(10 * k, 400))
@@ -43,17 +43,17 @@ def propose_eigenvectors(
 ) -> tuple[Array, Array, Array]:
     """The k eigenvectors as rows (k, n), whether all went well, and the products with A."""
 
-    def solve(a: LinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
+    def solve(a: HostLinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
         options = {"ncv": solver.ncv, "maxiter": solver.max_iterations, "tol": tol, "v0": v}
         return eigsh(a, k, which=which, **options)[1].T
 
     return _call(solve, operator, k, operator.shape[1], tol, start, key, solver.max_iterations is not None)
 
 
-class _HostOperator(LinearOperator):
+class _HostOperator(HostLinearOperator):
     """``a / (before * after)``, or its adjoint, without a copy of ``a``; counts its products."""
 
-    def __init__(self, a: np.ndarray, before: np.ndarray, after: np.ndarray, flip: bool) -> None:
+    def __init__(self, a: Any, before: np.ndarray, after: np.ndarray, flip: bool) -> None:
         super().__init__(a.dtype, a.shape[::-1] if flip else a.shape)
         self.a, self.inner, self.outer, self.flip, self.products = a, 1 / before, 1 / after, flip, 0
 
@@ -80,10 +80,10 @@ def _call(
     It counts only under a limit of the user's own: otherwise the native solver goes on with what was found.
     """
     (m, n), dtype = operator.shape, operator.dtype
-    assert isinstance(operator.inner, DenseOperator)
+    arrays, build = operator.inner.on_host()
 
-    def on_host(a: Any, before: Any, after: Any, tol: Any, v: Any, finite: Any) -> Any:
-        host = _HostOperator(np.asarray(a), np.asarray(before), np.asarray(after), flip=m < n)
+    def on_host(arrays: Any, before: Any, after: Any, tol: Any, v: Any, finite: Any) -> Any:
+        host = _HostOperator(build(*map(np.asarray, arrays)), np.asarray(before), np.asarray(after), flip=m < n)
         found, ok = np.zeros((k, size), dtype), False
         if bool(finite):
             try:
@@ -100,5 +100,5 @@ def _call(
     v = random[0] if start is None else jnp.sum(start_block(start, random), axis=0)
     result = tuple(jax.ShapeDtypeStruct(*x) for x in (((k, size), dtype), ((), jnp.bool_), ((), jnp.int32)))
     finite = jnp.isfinite(operator.magnitude())
-    operands = (operator.inner.array, operator.before, operator.after, tol, v, finite)
+    operands = (arrays, operator.before, operator.after, tol, v, finite)
     return jax.pure_callback(on_host, result, *operands, vmap_method="sequential")

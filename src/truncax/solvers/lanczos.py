@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from ..options import Lanczos
 from .found import MOST_LEFTOVERS, Eigenpairs
 from .refine import finish_eigenpairs
@@ -42,7 +42,7 @@ class _State(NamedTuple):
 
 
 def lanczos(
-    operator: Operator, k: int, which: str, options: Lanczos, tol: Array, start: Array | None, key: Array
+    operator: LinearOperator, k: int, which: str, options: Lanczos, tol: Array, start: Array | None, key: Array
 ) -> Eigenpairs:
     """The k best eigenpairs by ``which``.
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.products import adjoint, column_norms, matmul, times
-from ..operators.operator import Operator
+from ..operators.operator import LinearOperator
 from .found import Eigenpairs, Triplets, best_first
 from .small import polar_step
 
@@ -15,7 +15,7 @@ def orthonormal(U: Array) -> Array:
 
 
 def finish_triplets(
-    operator: Operator,
+    operator: LinearOperator,
     U: Array,
     V: Array,
     leftover: Array,
@@ -34,14 +34,14 @@ def finish_triplets(
     return Triplets(U, s, V, residuals, leftover, W, iterations, products + 2 * s.shape[0], verified)
 
 
-def triplet_residuals(operator: Operator, U: Array, s: Array, V: Array, AV: Array) -> Array:
+def triplet_residuals(operator: LinearOperator, U: Array, s: Array, V: Array, AV: Array) -> Array:
     """The larger of ``||A v - s u||`` and ``||A^H u - s v||`` for each triplet."""
     left = column_norms(operator.apply_adjoint(U) - times(V, s))
     return jnp.maximum(column_norms(AV - times(U, s)), left)
 
 
 def finish_eigenpairs(
-    operator: Operator,
+    operator: LinearOperator,
     Q: Array,
     which: str,
     leftover: Array,

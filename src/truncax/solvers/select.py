@@ -1,13 +1,16 @@
 """Which solver: the one place that knows all of them."""
 
+import dataclasses
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from ..numerics.products import times
 from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
-from ..operators.operator import Scaled, tall
-from ..options import Arpack, Dense, GolubKahan, Lanczos, Propack
+from ..operators.operator import LinearOperator, Scaled, tall
+from ..options import Arpack, Dense, GolubKahan, Krylov, Lanczos, Propack
 from .dense import dense_eigh, dense_svd
 from .found import Eigenpairs, Triplets
 from .golub_kahan import golub_kahan
@@ -19,20 +22,34 @@ SvdSolver = Dense | GolubKahan | Arpack | Propack
 EighSolver = Dense | Lanczos | Arpack
 
 
-def prefers_dense(k: int, size: int) -> bool:
+# The full decomposition of what is not an array needs the array: not above 32 MB in float64 without being asked.
+_MOST_ENTRIES = 2**22
+
+
+def prefers_dense(k: int, a: Array | np.ndarray | LinearOperator) -> bool:
     """Whether the full decomposition is faster: small matrices, and k above a twelfth of the size."""
-    return size <= 64 or 12 * k > size
+    m, n = a.shape[-2:]
+    if isinstance(a, LinearOperator) and m * n > _MOST_ENTRIES:
+        return False
+    return min(m, n) <= 64 or 12 * k > min(m, n)
 
 
-def choose_svd(k: int, shape: tuple[int, int], which: str, starts: bool) -> Dense | GolubKahan:
+def choose_svd(k: int, a: Array | np.ndarray | LinearOperator, which: str, starts: bool) -> Dense | GolubKahan:
     """The default solver of the SVD; a start vector or a key asks for an iterative one."""
-    dense = which == "SM" or (prefers_dense(k, min(shape)) and not starts)
+    dense = which == "SM" or (prefers_dense(k, a) and not starts)
     return Dense() if dense else GolubKahan()
 
 
-def choose_eigh(k: int, n: int, starts: bool) -> Dense | Lanczos:
+def choose_eigh(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> Dense | Lanczos:
     """The default solver of the Hermitian problem; a start vector or a key asks for an iterative one."""
-    return Dense() if prefers_dense(k, n) and not starts else Lanczos()
+    return Dense() if prefers_dense(k, a) and not starts else Lanczos()
+
+
+def in_blocks(solver: Any, a: Array | np.ndarray | LinearOperator) -> Any:
+    """The solver as it goes: with single vectors, if it is not said otherwise, where blocks do not pay."""
+    alone = isinstance(a, LinearOperator) and not a.blocks_pay
+    undecided = isinstance(solver, Krylov) and solver.block_size is None
+    return dataclasses.replace(solver, block_size=1) if alone and undecided else solver
 
 
 def solve_svd(
@@ -42,15 +59,16 @@ def solve_svd(
     if isinstance(solver, Dense):
         return dense_svd(_matrix(operator), k, which)
     m, n = operator.shape
-    target = estimate_target(tol)
+    target, native = estimate_target(tol), in_blocks(GolubKahan(), operator)
     start = v0 if v0 is None or m >= n else operator.apply(v0.T).T
     spent = 0 if start is v0 or v0 is None else v0.shape[0]
     if isinstance(solver, GolubKahan):
-        start = None if start is None else superposed(start, solver.block(k, min(m, n)))
-        found = golub_kahan(tall(operator), k, solver, target, start, key)
+        native = in_blocks(solver, operator)
+        start = None if start is None else superposed(start, native.block(k, min(m, n)))
+        found = golub_kahan(tall(operator), k, native, target, start, key)
     else:
         start, ok, products = propose_right_vectors(operator, k, solver, target, start, key)
-        found = golub_kahan(tall(operator), k, GolubKahan(), target, start, key)
+        found = golub_kahan(tall(operator), k, native, target, start, key)
         found = found._replace(verified=found.verified & ok, products=found.products + products)
     if m >= n:
         return found
@@ -63,12 +81,13 @@ def solve_eigh(
     """The k best eigenpairs by ``which``; ``v0`` holds vectors as rows."""
     if isinstance(solver, Dense):
         return dense_eigh(_matrix(operator), k, which)
-    target = estimate_target(tol)
+    target, native = estimate_target(tol), in_blocks(Lanczos(), operator)
     if isinstance(solver, Lanczos):
-        start = None if v0 is None else superposed(v0, solver.block(k, operator.shape[1]))
-        return lanczos(operator, k, which, solver, target, start, key)
+        native = in_blocks(solver, operator)
+        start = None if v0 is None else superposed(v0, native.block(k, operator.shape[1]))
+        return lanczos(operator, k, which, native, target, start, key)
     start, ok, products = propose_eigenvectors(operator, k, which, solver, target, v0, key)
-    found = lanczos(operator, k, which, Lanczos(), target, start, key)
+    found = lanczos(operator, k, which, native, target, start, key)
     return found._replace(verified=found.verified & ok, products=found.products + products)
 
 
@@ -78,6 +97,4 @@ def estimate_target(tol: Array) -> Array:
 
 
 def _matrix(operator: Scaled) -> DenseOperator:
-    inner = operator.inner
-    assert isinstance(inner, DenseOperator)
-    return DenseOperator.of(times(times(inner.array, 1 / operator.before), 1 / operator.after))
+    return DenseOperator.of(operator.as_matrix())

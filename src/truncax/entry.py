@@ -1,0 +1,119 @@
+"""The way from the user's arguments to the pipeline, and back to the form of the user's vectors."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import jax.numpy as jnp
+from jax import Array
+
+from . import pipeline
+from .arguments import (
+    check_host_solver,
+    check_key,
+    check_matrix,
+    check_options,
+    check_positive,
+    check_rank,
+    check_smallest,
+    check_start,
+    check_which,
+)
+from .failure import raise_if_failed
+from .numerics.tolerances import computing_dtype, solve_tolerance
+from .operators.operator import LinearOperator
+from .operators.structure import Structure
+from .options import Krylov
+from .results import SolveInfo
+from .solvers.select import EighSolver, SvdSolver, choose_eigh, choose_svd, in_blocks
+
+
+def singular(
+    a: Any,
+    k: Any,
+    which: Any,
+    solver: Any,
+    derivative: Any,
+    v0: Any,
+    key: Any,
+    tol: Any,
+    on_failure: Any,
+    *,
+    vectors: bool,
+) -> tuple[tuple[Any, Array, Any], SolveInfo]:
+    """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``, in the form of the user's vectors."""
+    a = check_matrix(a, square=False)
+    k = check_rank(k, a.shape)
+    check_which(which, ("LM", "SM"), planned=())
+    derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
+    check_smallest(which, solver, derivative, v0, key)
+    check_host_solver(solver, k, a, which)
+    v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
+    solver = solver or choose_svd(k, a, which, starts=v0 is not None or key is not None)
+    basis = _basis_size(solver, a, k)
+    parts, info = pipeline.singular(
+        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+    )
+    if on_failure == "raise":
+        raise_if_failed(info, tol, solver, basis)
+    if isinstance(a, LinearOperator):
+        U, middle, Vh = parts
+        parts = (_columns(a.codomain, U), middle, Vh if a.domain is None else a.domain.unravel_rows(Vh))
+    return parts, info
+
+
+def hermitian(
+    a: Any,
+    k: Any,
+    b: Any,
+    which: Any,
+    sigma: Any,
+    solver: Any,
+    derivative: Any,
+    v0: Any,
+    key: Any,
+    tol: Any,
+    on_failure: Any,
+    *,
+    vectors: bool,
+) -> tuple[tuple[Any, Array], SolveInfo]:
+    """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``, in the form of the user's vectors."""
+    a = check_matrix(a, square=True)
+    k = check_rank(k, a.shape)
+    check_which(which, ("LM", "LA", "SA", "BE"), planned=("SM",))
+    for name, value in (("b", b), ("sigma", sigma)):
+        if value is not None:
+            raise NotImplementedError(f"{name}= is not built yet: leave it out")
+    derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
+    check_host_solver(solver, k, a, which)
+    v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
+    solver = solver or choose_eigh(k, a, starts=v0 is not None or key is not None)
+    basis = _basis_size(solver, a, k)
+    parts, info = pipeline.hermitian(
+        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+    )
+    if on_failure == "raise":
+        raise_if_failed(info, tol, solver, basis)
+    if isinstance(a, LinearOperator):
+        Q, middle = parts
+        parts = (_columns(a.domain, Q), middle)
+    return parts, info
+
+
+def _columns(structure: Structure | None, x: Array) -> Any:
+    return x if structure is None else structure.unravel(x)
+
+
+def _basis_size(solver: Any, a: Array | LinearOperator, k: int) -> int:
+    """The number of basis vectors that will be used; refused here if it is too small."""
+    size = min(a.shape[-2:])
+    return in_blocks(solver, a).basis_size(k, size) if isinstance(solver, Krylov) else size
+
+
+def _tolerance(tol: Any, a: Array | LinearOperator) -> Array:
+    """The forward tolerance in the dtype that is computed in."""
+    dtype = computing_dtype(a.dtype)
+    given = check_positive("tol", tol, dtype)
+    if given is not None:
+        return given
+    return jnp.asarray(solve_tolerance(dtype), jnp.finfo(dtype).dtype)
