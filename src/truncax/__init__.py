@@ -4,6 +4,9 @@ from importlib.metadata import version as _version
 
 from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
+from .operators.convert import as_operator
+from .operators.function import linear_operator
+from .operators.operator import LinearOperator
 from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
@@ -28,14 +31,17 @@ __all__ = [
     "Implicit",
     "InvariantSubspace",
     "Lanczos",
+    "LinearOperator",
     "Propack",
     "SingularSubspaces",
     "SolveInfo",
     "Status",
     "TEighResult",
     "TSVDResult",
+    "as_operator",
     "derivative_info",
     "invariant_subspace",
+    "linear_operator",
     "singular_subspaces",
     "teigh",
     "tsvd",

@@ -14,7 +14,6 @@ from jax import Array
 from .numerics.tolerances import computing_dtype
 from .operators.convert import given_matrix
 from .operators.operator import LinearOperator
-from .operators.structure import Structure
 from .options import Arpack, Dense, Implicit, Propack
 from .rules.settings import as_preconditioner
 
@@ -146,8 +145,10 @@ def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) 
     if isinstance(solver, Dense):
         raise ValueError("solver=Dense() takes no start vector: leave v0 out, or choose an iterative solver")
     domain = a.domain if isinstance(a, LinearOperator) else None
-    if domain is not None and not isinstance(v0, jax.Array | np.ndarray):
-        v0 = ravelled_start(v0, domain)
+    if domain is not None and domain.fits(v0):
+        v0 = domain.ravel(jax.tree.map(jnp.asarray, v0))
+    elif domain is not None and not isinstance(v0, jax.Array | np.ndarray):
+        raise ValueError(f"v0 must be a vector like those of the operator, {domain}; got {jax.tree.structure(v0)}")
     shape, dims, batch, n = np.shape(v0), len(a.shape), a.shape[:-2], a.shape[-1]
     vector = shape in ((n,), (*batch, n))
     across = rows and len(shape) == dims and shape[:-2] == batch and shape[-1] == n
@@ -166,18 +167,6 @@ def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) 
     if vector and len(shape) < dims:
         return v0[..., None, :]
     return jnp.conj(v0) if across else jnp.swapaxes(v0, -1, -2)
-
-
-def ravelled_start(v0: Any, domain: Structure) -> Array:
-    """The plain vector of a start vector that is a pytree like the operator's vectors."""
-    given: Any = jax.tree.structure(v0)
-    shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(v0))
-    if given != domain.treedef or shapes != domain.shapes:
-        raise ValueError(
-            f"v0 must be a pytree like the operator's vectors, {domain.treedef} with leaves of shapes {domain.shapes}, "
-            f"or a plain vector ({domain.size},); got {given} with {shapes}"
-        )
-    return domain.ravel(jax.tree.map(jnp.asarray, v0))
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

@@ -37,6 +37,10 @@ class DenseOperator(LinearOperator):
         return self.array.dtype
 
     @property
+    def opaque(self) -> bool:
+        return False
+
+    @property
     def blocks_pay(self) -> bool:
         return True
 

@@ -46,6 +46,10 @@ class LinearOperator(abc.ABC):
     def apply_adjoint(self, y: Array) -> Array:
         """``A^H y`` for a vector (m,) or a block of columns (m, p)."""
 
+    def apply_symmetrised(self, x: Array) -> Array:
+        """``A x`` of a Hermitian operator, whose cotangent comes out Hermitian, by reverse mode alone."""
+        return self.apply(x)
+
     def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
         """``(A x, A^H y)`` for blocks of columns."""
         return self.apply(x), self.apply_adjoint(y)
@@ -67,6 +71,11 @@ class LinearOperator(abc.ABC):
     def hermitian(self) -> bool:
         """Whether A and all its tangents are Hermitian by construction, or by the word of the user."""
         return False
+
+    @property
+    def opaque(self) -> bool:
+        """Whether its products are code of a user, whose linearity and adjoint are to be tested."""
+        return True
 
     @property
     def blocks_pay(self) -> bool:
@@ -118,6 +127,10 @@ class Wrapped(LinearOperator):
     @property
     def hermitian(self) -> bool:
         return self.inner.hermitian
+
+    @property
+    def opaque(self) -> bool:
+        return self.inner.opaque
 
     @property
     def blocks_pay(self) -> bool:
@@ -200,6 +213,9 @@ class Hermitian(Wrapped):
     def apply_adjoint(self, y: Array) -> Array:
         return hermitian_product(self.inner, y)
 
+    def apply_symmetrised(self, x: Array) -> Array:
+        return (self.inner.apply(x) + self.inner.apply_adjoint(x)) / 2
+
     def magnitude(self) -> Array:
         return self.inner.magnitude()
 
@@ -231,6 +247,9 @@ class Scaled(Wrapped):
 
     def apply_adjoint(self, y: Array) -> Array:
         return times(self.inner.apply_adjoint(times(y, 1 / self.before)), 1 / self.after)
+
+    def apply_symmetrised(self, x: Array) -> Array:
+        return times(self.inner.apply_symmetrised(times(x, 1 / self.before)), 1 / self.after)
 
     def apply_both(self, x: Array, y: Array) -> tuple[Array, Array]:
         ax, ahy = self.inner.apply_both(times(x, 1 / self.before), times(y, 1 / self.before))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,13 @@ class Structure:
         if len({jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves}) > 1:
             found = [leaf.dtype.name for leaf in leaves]
             raise TypeError(f"{name} must be all real or all complex, got dtypes {found}")
-        return cls(treedef, tuple(leaf.shape for leaf in leaves), tuple(jnp.dtype(leaf.dtype) for leaf in leaves))
+        dtypes = tuple(jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in leaves)
+        return cls(treedef, tuple(leaf.shape for leaf in leaves), dtypes)
+
+    @classmethod
+    def plain(cls, size: int, dtype: Any) -> Structure:
+        """The structure of a vector (size,)."""
+        return cls(jax.tree.structure(0), ((size,),), (jnp.dtype(dtype),))
 
     @property
     def size(self) -> int:
@@ -46,11 +53,27 @@ class Structure:
     @property
     def dtype(self) -> Any:
         """The dtype that plain vectors of it are computed in."""
-        return computing_dtype(jnp.result_type(*self.dtypes))
+        return computing_dtype(common_dtype(self.dtypes))
 
     def ravel(self, tree: Any) -> Array:
         """The plain vector (size,) of a pytree."""
         return jnp.concatenate([jnp.reshape(x, -1).astype(self.dtype) for x in jax.tree.leaves(tree)])
+
+    def ravel_columns(self, tree: Any) -> Array:
+        """The block of columns (size, p) of a pytree with leaves ``shape + (p,)``."""
+        leaves = jax.tree.leaves(tree)
+        return jnp.concatenate([jnp.reshape(x, (-1, x.shape[-1])).astype(self.dtype) for x in leaves])
+
+    def fits(self, tree: Any, *more: int) -> bool:
+        """Whether ``tree`` has this structure, each leaf with the axes ``more`` at its end."""
+        shapes = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(tree))
+        same: Any = jax.tree.structure(tree) == self.treedef
+        return same and shapes == tuple((*shape, *more) for shape in self.shapes)
+
+    def __str__(self) -> str:
+        if self.treedef == jax.tree.structure(0):
+            return f"an array of shape {self.shapes[0]}"
+        return f"{self.treedef} with leaves of shapes {list(self.shapes)}"
 
     def unravel(self, x: Array) -> Any:
         """The pytree of a plain vector (size,), or of a block of columns (size, p), leaf by leaf ``shape + (p,)``."""
@@ -64,6 +87,12 @@ class Structure:
         """The pytree of a block of rows (p, size), leaf by leaf ``(p,) + shape``."""
         columns = self.unravel(x.T)
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), columns)
+
+
+def common_dtype(dtypes: Sequence[Any]) -> Any:
+    """What these dtypes promote to, also where the user has made promotion strict."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.dtypes.canonicalize_dtype(jnp.result_type(*dtypes))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -98,7 +98,7 @@ def _invariant_backward(which, residuals, cotangents):
     operator, Q, H, size, options = residuals
     Qbar, Hbar = map(jnp.conj, cotangents)
     left = invariant_cotangent(operator, Q, H, Qbar, Hbar, size=size, which=which, options=options)
-    _, pull = jax.vjp(lambda a: a.apply(Q), operator)
+    _, pull = jax.vjp(lambda a: a.apply_symmetrised(Q), operator)
     return (*pull(jnp.conj(left)), None, None, None, None)
 
 
