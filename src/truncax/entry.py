@@ -19,7 +19,7 @@ from .arguments import (
     check_start,
     check_which,
 )
-from .failure import raise_if_failed
+from .failure import forward_mode_explained, raise_if_failed
 from .numerics.tolerances import computing_dtype, solve_tolerance
 from .operators.operator import LinearOperator
 from .operators.structure import Structure
@@ -51,11 +51,12 @@ def singular(
     v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
     solver = solver or choose_svd(k, a, which, starts=v0 is not None or key is not None)
     basis = _basis_size(solver, a, k)
-    parts, info = pipeline.singular(
-        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
-    )
+    with forward_mode_explained(derivative.mode):
+        parts, info = pipeline.singular(
+            a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+        )
     if on_failure == "raise":
-        raise_if_failed(info, tol, solver, basis)
+        raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque)
     if isinstance(a, LinearOperator):
         U, middle, Vh = parts
         parts = (_columns(a.codomain, U), middle, Vh if a.domain is None else a.domain.unravel_rows(Vh))
@@ -89,11 +90,12 @@ def hermitian(
     v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
     solver = solver or choose_eigh(k, a, starts=v0 is not None or key is not None)
     basis = _basis_size(solver, a, k)
-    parts, info = pipeline.hermitian(
-        a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
-    )
+    with forward_mode_explained(derivative.mode):
+        parts, info = pipeline.hermitian(
+            a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+        )
     if on_failure == "raise":
-        raise_if_failed(info, tol, solver, basis)
+        raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque)
     if isinstance(a, LinearOperator):
         Q, middle = parts
         parts = (_columns(a.domain, Q), middle)

@@ -1,5 +1,8 @@
 """What becomes of a result that is not to be trusted: an error where values are concrete, NaN where they are traced."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +17,30 @@ def poison(x: Array, trusted: Array) -> Array:
     return x * jnp.where(trusted, 1, jnp.nan).astype(x.dtype)
 
 
-def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack | Propack, ncv: int) -> None:
-    """Raise what ``info`` says, if its values are concrete; ``ncv`` is the basis size that was used.
+@contextlib.contextmanager
+def forward_mode_explained(mode: str) -> Iterator[None]:
+    """What to do where a derivative in reverse mode alone meets forward mode: JAX does not say which one it is."""
+    try:
+        yield
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        if mode == "reverse":
+            what = "Implicit(mode='reverse') has no forward mode: leave mode out, or use jax.grad or jax.vjp"
+        else:
+            what = (
+                "the product of a uses a function whose derivative is defined in reverse mode alone: use jax.grad or "
+                "jax.vjp with derivative=truncax.Implicit(mode='reverse')"
+            )
+        raise TypeError(f"{what} ({error})") from error
+
+
+def raise_if_failed(
+    info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack | Propack, ncv: int, opaque: bool
+) -> None:
+    """Raise what ``info`` says, if its values are concrete.
+
+    ``ncv`` is the basis size that was used, ``opaque`` whether the products are a user's code.
 
     Traced values (jit, vmap, scan, checkpoint) cannot be tested; there the results are NaN.
     """
@@ -29,6 +54,16 @@ def raise_if_failed(info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack
     count = f" in {np.sum(statuses != 0)} of {statuses.size} members of the batch" if statuses.ndim else ""
     if np.any(statuses == Status.NON_FINITE):
         raise ValueError(f"a must be finite, got NaN or infinite entries{count}")
+    if np.any(statuses == Status.NOT_LINEAR):
+        raise ValueError(
+            "a must be a linear operator with its adjoint, but y^H (a x) and (a^H y)^H x differ for random x and y"
+            f"{count}; check that matvec is linear, and that rmatvec, if you gave one, is its conjugate transpose"
+        )
+    if np.any(statuses == Status.NOT_HERMITIAN) and opaque:
+        raise ValueError(
+            f"a must be Hermitian, but y^H (a x) and (x^H (a y))^* differ for random x and y{count}; check that its "
+            "product is linear and Hermitian"
+        )
     if np.any(statuses == Status.NOT_HERMITIAN):
         raise ValueError(
             f"a must be Hermitian, got a matrix that differs from its conjugate transpose{count}; "

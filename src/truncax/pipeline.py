@@ -24,7 +24,7 @@ from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
 from .rules.settings import solve_options, threshold
 from .rules.svd import singular_deflation
-from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian
+from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian, is_linear
 from .solvers.found import Eigenpairs, Triplets, largest_singular
 from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
 from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
@@ -52,7 +52,8 @@ def singular(
         size = largest_singular(found)
         for _ in range(derivative.polish):
             found = _polish_triplets(frozen(operator), found, which, size, derivative)
-        info = certify_triplets(frozen(operator), found, which, tol, finite)
+        linear = is_linear(frozen(operator), _key(key)) if operator.opaque else jnp.ones((), bool)
+        info = certify_triplets(frozen(operator), found, which, tol, finite, linear)
         C = jnp.diag(found.s).astype(operator.dtype)
         options = _singular_options(frozen(operator), found, size, derivative)
         U, C, V = ATTACH_SINGULAR[derivative.mode](operator, found.U, C, found.V, size, options, which)

@@ -51,12 +51,17 @@ class InvariantSubspace(NamedTuple):
 
 
 class Status(enum.IntEnum):
-    """The meaning of ``SolveInfo.status``."""
+    """The meaning of ``SolveInfo.status``.
+
+    ``NOT_HERMITIAN`` and ``NOT_LINEAR``: products with random vectors contradict a Hermitian A, or a linear A with this
+    adjoint.
+    """
 
     CONVERGED = 0
     NOT_CONVERGED = 1
     NON_FINITE = 2
     NOT_HERMITIAN = 3
+    NOT_LINEAR = 4
 
 
 class SolveInfo(NamedTuple):

@@ -62,6 +62,14 @@ def singular_curvature(dtype: Any) -> float:
     return 128 * epsilon(dtype)
 
 
+def symmetry_tolerance(dtype: Any, opaque: bool) -> float:
+    """By how much ``y^H (A x)`` and ``(A^H y)^H x`` may differ, relative to the norms: ``32 eps`` for arrays.
+
+    ``sqrt(eps)`` for the code of a user, which may lose digits inside; where it is wrong, they differ at order one.
+    """
+    return epsilon(dtype) ** 0.5 if opaque else 32 * epsilon(dtype)
+
+
 def small_turn(dtype: Any) -> float:
     """A rotation by less than ``eps^(3/8)``, 1e-6 and 3e-3, is right to rounding in first order and one polar step."""
     return epsilon(dtype) ** (3 / 8)

@@ -11,6 +11,7 @@ from jax import Array
 
 from ..numerics.tolerances import computing_dtype
 from .dense import DenseOperator
+from .function import from_products
 from .operator import Hermitian, LinearOperator
 
 _ALLOWED = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
@@ -28,6 +29,8 @@ def given_matrix(a: Any) -> Array | LinearOperator:
         return a
     if isinstance(a, jax.Array | np.ndarray | np.generic):
         return _inexact(a)
+    if all(callable(getattr(a, name, None)) for name in ("mv", "transpose", "in_structure")):
+        return from_products(a)
     raise TypeError(
         f"a must be an array (NumPy or JAX) or a truncax.LinearOperator, got {type(a).__module__}.{type(a).__name__}"
     )

@@ -148,12 +148,9 @@ def linear_operator(
     Source: the closures are hoisted as ``jax.closure_convert`` does it, of every dtype.
 
     """
-    functions = {"matvec": matvec, "rmatvec": rmatvec, "matmat": matmat}
-    for name, function in functions.items():
-        if function is not None and not callable(function):
+    for name, function in {"matvec": matvec, "rmatvec": rmatvec, "matmat": matmat}.items():
+        if not callable(function) and not (function is None and name != "matvec"):
             raise TypeError(f"{name} must be a function, got {type(function).__name__}")
-    if not callable(matvec):
-        raise TypeError("matvec must be a function, got None")
     if hermitian and rmatvec is not None:
         raise ValueError("a Hermitian operator is its own adjoint: leave rmatvec out, or hermitian=True")
     product, structures = _product(matvec, args, shape, dtype, like)
@@ -185,7 +182,7 @@ def _product(
         )
     else:
         m, n = _checked_shape(shape)
-        domain = Structure.plain(n, _vector_dtype(dtype, args))
+        domain = Structure.plain(n, _vector_dtype(dtype, (matvec, args)))
         product, codomain = traced(matvec, "matvec", domain, args)
         if dtype is None and codomain.dtype != domain.dtype:
             domain = Structure.plain(n, codomain.dtype)
@@ -211,10 +208,10 @@ def _checked_shape(shape: Any) -> tuple[int, int]:
     return m, n
 
 
-def _vector_dtype(dtype: Any, args: tuple[Any, ...]) -> Any:
-    """The dtype that is computed in, from the one given or from those of the arguments."""
+def _vector_dtype(dtype: Any, given_arrays: Any) -> Any:
+    """The dtype that is computed in, from the one given or from those of a pytree with the arrays at hand."""
     if dtype is None:
-        arrays = [x.dtype for x in jax.tree.leaves(args) if isinstance(x, jax.Array | np.ndarray)]
+        arrays = [x.dtype for x in jax.tree.leaves(given_arrays) if isinstance(x, jax.Array | np.ndarray)]
         floats = [x for x in arrays if jnp.issubdtype(x, jnp.inexact)]
         return Structure.plain(1, common_dtype(floats or [float])).dtype
     given = jnp.dtype(dtype)
@@ -243,3 +240,23 @@ def _check_block_product(
             raise ValueError("matmat closes over a traced array: pass it through args") from None
         except TypeError:
             continue
+
+
+def from_products(a: Any) -> LinearOperator:
+    """The operator of an object with ``mv``, ``transpose`` and ``in_structure``, as those of lineax."""
+    domain = Structure.of(a.in_structure(), "in_structure() of a")
+    product, codomain = traced(a, "mv of a", domain, (), "mv")
+    adjoint, _ = traced(_Transposed(a), "mv of a.transpose()", codomain, ())
+    return FunctionOperator(product, adjoint, (), None, (domain, codomain), False)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Transposed:
+    """``y -> A^H y``, by the transpose of such an object."""
+
+    of: Any
+
+    def __call__(self, y: Any) -> Any:
+        product = self.of.transpose().mv(jax.tree.map(jnp.conj, y))
+        return jax.tree.map(jnp.conj, product)

@@ -92,7 +92,7 @@ class Structure:
 def common_dtype(dtypes: Sequence[Any]) -> Any:
     """What these dtypes promote to, also where the user has made promotion strict."""
     with jax.numpy_dtype_promotion("standard"):
-        return jax.dtypes.canonicalize_dtype(jnp.result_type(*dtypes))
+        return jnp.result_type(*map(jax.dtypes.canonicalize_dtype, dtypes))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.products import adjoint, column_norms, matmul
-from ..numerics.tolerances import epsilon, rounding_floor
+from ..numerics.tolerances import rounding_floor, symmetry_tolerance
 from ..operators.operator import LinearOperator
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, Triplets, largest_singular
@@ -23,12 +23,13 @@ def _info(
     size: int,
     tol: Array,
     finite: Array,
-    hermitian: Array,
+    contradiction: tuple[Array, Status],
 ) -> SolveInfo:
     residual_norms = _relative(found.residuals, largest)
     allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
     status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
-    status = jnp.where(hermitian, status, Status.NOT_HERMITIAN)
+    consistent, otherwise = contradiction
+    status = jnp.where(consistent, status, otherwise)
     status = jnp.where(finite, status, Status.NON_FINITE).astype(jnp.int32)
     cut_gap, selection_gap = (_relative(gap, largest) for gap in gaps)
     return SolveInfo(
@@ -42,7 +43,9 @@ def _info(
     )
 
 
-def certify_triplets(operator: LinearOperator, found: Triplets, which: str, tol: Array, finite: Array) -> SolveInfo:
+def certify_triplets(
+    operator: LinearOperator, found: Triplets, which: str, tol: Array, finite: Array, linear: Array
+) -> SolveInfo:
     """The ``SolveInfo`` of singular triplets. When m != n the zeros of the longer side count as discarded."""
     s, (m, n), largest = found.s, operator.shape, largest_singular(found)
     if which == "SM":
@@ -51,7 +54,7 @@ def certify_triplets(operator: LinearOperator, found: Triplets, which: str, tol:
     else:
         discarded = found.leftover if m == n else jnp.append(found.leftover, 0)
         gap = s[-1] - jnp.max(discarded, initial=-jnp.inf)
-    return _info(largest, (gap, gap), found, 0, max(m, n), tol, finite, jnp.ones((), bool))
+    return _info(largest, (gap, gap), found, 2 * operator.opaque, max(m, n), tol, finite, (linear, Status.NOT_LINEAR))
 
 
 def certify_eigenpairs(
@@ -68,7 +71,8 @@ def certify_eigenpairs(
     else:
         selection_gap = jnp.full_like(cut_gap, jnp.inf)
     # The two vectors of the Hermitian test are products as well.
-    return _info(largest, (cut_gap, selection_gap), found, 2, found.Q.shape[0], tol, finite, hermitian)
+    size, contradiction = found.Q.shape[0], (hermitian, Status.NOT_HERMITIAN)
+    return _info(largest, (cut_gap, selection_gap), found, 2, size, tol, finite, contradiction)
 
 
 def is_hermitian(operator: LinearOperator, key: Array) -> Array:
@@ -78,4 +82,15 @@ def is_hermitian(operator: LinearOperator, key: Array) -> Array:
     m = matmul(adjoint(z), Az)
     defect = jnp.abs(m[0, 1] - jnp.conj(m[1, 0]))
     bound = column_norms(z)[0] * column_norms(Az)[1] + column_norms(z)[1] * column_norms(Az)[0]
-    return defect <= 32 * epsilon(operator.dtype) * bound
+    return defect <= symmetry_tolerance(operator.dtype, operator.opaque) * bound
+
+
+def is_linear(operator: LinearOperator, key: Array) -> Array:
+    """Whether ``y^H (A x)`` equals ``(A^H y)^H x`` for random x and y, as it does for a linear A and its adjoint."""
+    m, n = operator.shape
+    of_x, of_y = jax.random.split(key)
+    x, y = (jax.random.normal(of, (size, 1), operator.dtype) for of, size in ((of_x, n), (of_y, m)))
+    Ax, AHy = operator.apply(x), operator.apply_adjoint(y)
+    defect = jnp.abs(matmul(adjoint(y), Ax) - matmul(adjoint(AHy), x))[0, 0]
+    bound = column_norms(y) * column_norms(Ax) + column_norms(x) * column_norms(AHy)
+    return defect <= symmetry_tolerance(operator.dtype, operator.opaque) * bound[0]
