@@ -14,10 +14,11 @@ from jax import Array, lax
 from ..numerics.derivative import hermitian_product
 from ..numerics.products import times
 from ..numerics.tolerances import power_of_two
+from .arithmetic import Arithmetic
 from .structure import Structure
 
 
-class LinearOperator(abc.ABC):
+class LinearOperator(Arithmetic, abc.ABC):
     """A linear map from vectors of length n to vectors of length m; a pytree with its arrays as leaves.
 
     Every function of Truncax takes one where it takes a matrix. ``as_operator`` makes one of what multiplies,
