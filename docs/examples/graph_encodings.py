@@ -39,9 +39,8 @@ def separation(weights):
 
 value, gradient = jax.jit(jax.value_and_grad(separation))(weights)
 within = communities[i] == communities[j]
-print(
-    f"separation {value:.4f}; mean gradient within {gradient[within].mean():+.1e}, between {gradient[~within].mean():+.1e}"
-)
+print(f"separation {value:.4f}")
+print(f"mean gradient within {gradient[within].mean():+.1e}, between {gradient[~within].mean():+.1e}")
 
 
 def full(weights):
