@@ -1,5 +1,7 @@
 """The derivative checks, as functions: the tests call them, and the mutation tests watch them fail."""
 
+from functools import cache, lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,10 +109,12 @@ def _full_eigh(a, which):
     return values[order], q[:, order]
 
 
+@cache
 def full_eigh_loss(which):
     return lambda a, w: pair_loss(*_full_eigh(a, which), w)
 
 
+@cache
 def full_invariant_loss(which):
     def loss(a, w):
         values, q = _full_eigh(a, which)
@@ -143,9 +147,14 @@ def derivatives(loss):
     return jax.jit(all_of_them)
 
 
+# A reference compiles once for several losses; no more of them, since they are large.
+reference_derivatives = lru_cache(maxsize=4)(derivatives)
+reference_gradient = lru_cache(maxsize=4)(lambda reference: jax.jit(jax.grad(reference)))
+
+
 def check_orders(loss, reference, problem):
     """First order to 1e-11, second and third to 1e-9."""
-    got, expected = derivatives(loss)(*problem), derivatives(reference)(*problem)
+    got, expected = derivatives(loss)(*problem), reference_derivatives(reference)(*problem)
     for name, value in got.items():
         bound = 1e-11 if name in ("jvp", "vjp") else 1e-9
         assert error(value, expected[name]) <= bound, name
@@ -154,7 +163,7 @@ def check_orders(loss, reference, problem):
 def check_gradient(loss, reference, problem):
     """The gradient to 1e-11."""
     a, w, *_ = problem
-    assert error(jax.jit(jax.grad(loss))(a, w), jax.jit(jax.grad(reference))(a, w)) <= 1e-11
+    assert error(jax.jit(jax.grad(loss))(a, w), reference_gradient(reference)(a, w)) <= 1e-11
 
 
 def check_adjoint(function, a, seed=0):

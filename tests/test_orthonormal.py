@@ -22,13 +22,15 @@ def block(kind, basis, complex_):
         "half inside": np.concatenate([w[:2], inside[:2]]),
         "equal rows": np.stack([w[0]] * 4),
         "nearly equal rows": w[:1] + 1e-9 * w,
+        "mixed scales": orthonormal(rng, 4, 4, complex_) @ (w * np.array([1.0, 1e-8, 1e-11, 1e-13])[:, None]),
         "graded": w * np.array([1.0, 1e-5, 1e-10, 1e-15])[:, None],
         "zero": 0 * w,
         "one row": w[:1],
     }[kind]
 
 
-KINDS = ["generic", "inside", "half inside", "equal rows", "nearly equal rows", "graded", "zero", "one row"]
+KINDS = ["generic", "inside", "half inside", "equal rows", "nearly equal rows", "mixed scales", "graded", "zero"]
+KINDS += ["one row"]
 
 
 @pytest.mark.parametrize("complex_", [False, True])
@@ -62,7 +64,7 @@ def test_random_directions_do_not_repeat():
 
 
 @pytest.mark.parametrize("size", [20, 50, 70], ids=["svd", "gram", "large"])
-@pytest.mark.parametrize("spectrum", ["flat", "graded", "tied", "deficient"])
+@pytest.mark.parametrize("spectrum", ["flat", "graded", "steep", "tied", "deficient"])
 @pytest.mark.parametrize("complex_", [False, True])
 def test_the_small_svd_of_a_partly_filled_matrix(size, spectrum, complex_):
     """Every route of the small problem; what is not filled must not mix in, even where the filled part is singular."""
@@ -71,13 +73,15 @@ def test_the_small_svd_of_a_partly_filled_matrix(size, spectrum, complex_):
     s = {
         "flat": np.linspace(1, 0.1, count),
         "graded": 10.0 ** -np.linspace(0, 14, count),
+        "steep": 10.0 ** -np.r_[0, 1.5, 3, 4.5, 6, np.linspace(7, 14, count - 5)],
         "tied": np.repeat(np.linspace(1, 0.1, (count + 1) // 2), 2)[:count],
         "deficient": np.r_[np.linspace(1, 0.5, 8), np.zeros(count - 8)],
     }[spectrum]
     b = np.zeros((size, size), complex if complex_ else float)
     b[:count, :count] = (orthonormal(rng, count, count, complex_) * s) @ orthonormal(rng, count, count, complex_)
     left, values, right, defects = singular_rayleigh_ritz(jnp.asarray(b), jnp.int32(count), 5)
-    # By the Gram matrix, what is far below the five that are wanted stays mixed, and ``defects`` says so.
+    # By the Gram matrix, what is far below the five that are wanted stays mixed, and ``defects`` says so; where the
+    # fifth itself is, the Gram matrix is not used.
     sharp = 5 if (spectrum, size) == ("graded", 50) else count
     left, right = (np.asarray(q)[:, :count] for q in (left, right))
     for q in (left, right):
