@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.sparse.linalg import LinearOperator as HostLinearOperator
 
 from ..numerics.tolerances import computing_dtype
 from .dense import DenseOperator
+from .from_sparse import is_sparse, sparse_operator
 from .operator import Hermitian, LinearOperator
+from .sparse import SparseOperator
 
 _ALLOWED = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
@@ -22,28 +25,41 @@ def as_operator(a: Any) -> LinearOperator:
     return given if isinstance(given, LinearOperator) else computing_operator(given, hermitian=False)
 
 
-def given_matrix(a: Any) -> Array | LinearOperator:
-    """``a`` as a JAX array of at least two dimensions and of a dtype that is computed in, or as an operator."""
+def given_matrix(a: Any, *, hermitian: bool = False) -> Array | LinearOperator:
+    """``a`` as a JAX array of at least two dimensions and of a dtype that is computed in, or as an operator.
+
+    Only the product of a ``hermitian`` matrix itself will be fast, not that of its adjoint.
+    """
     if isinstance(a, LinearOperator):
         return a
     if isinstance(a, jax.Array | np.ndarray | np.generic):
+        if a.dtype != object and a.ndim < 2:
+            raise ValueError(f"a must have at least two dimensions (..., m, n), got shape {a.shape}")
         return _inexact(a)
-    raise TypeError(
-        f"a must be an array (NumPy or JAX) or a truncax.LinearOperator, got {type(a).__module__}.{type(a).__name__}"
-    )
+    if is_sparse(a):
+        return sparse_operator(a, _inexact, both=not hermitian)
+    got = f"got {type(a).__module__}.{type(a).__name__}"
+    if isinstance(a, HostLinearOperator):
+        raise TypeError(
+            f"a must multiply in JAX, {got}: write its matvec with JAX and pass truncax.linear_operator(matvec, shape=...)"
+        )
+    if callable(a):
+        raise TypeError(f"a must be an array or an operator, {got}: pass truncax.linear_operator(a, shape=...)")
+    raise TypeError(f"a must be an array (NumPy or JAX), a sparse matrix or a truncax.LinearOperator, {got}")
 
 
 def computing_operator(a: Array | LinearOperator, *, hermitian: bool) -> LinearOperator:
     """The operator that is computed with; if ``hermitian``, one whose tangents are Hermitian."""
-    operator = a if isinstance(a, LinearOperator) else DenseOperator.of(a.astype(computing_dtype(a.dtype)))
+    if isinstance(a, SparseOperator):
+        operator: LinearOperator = a.astype(computing_dtype(a.dtype))
+    else:
+        operator = a if isinstance(a, LinearOperator) else DenseOperator.of(a.astype(computing_dtype(a.dtype)))
     return Hermitian(operator) if hermitian and not operator.hermitian else operator
 
 
 def _inexact(a: Any) -> Array:
     if a.dtype == object or not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool):
         raise TypeError(f"a must be numeric, got an array of dtype {a.dtype}")
-    if a.ndim < 2:
-        raise ValueError(f"a must have at least two dimensions (..., m, n), got shape {a.shape}")
     inexact = jnp.issubdtype(a.dtype, jnp.inexact)
     if inexact and a.dtype.name not in _ALLOWED:
         raise TypeError(f"a has dtype {a.dtype}; allowed are {', '.join(_ALLOWED)}, integers and bools")
