@@ -33,7 +33,9 @@ def tsvd(
     Args:
         a: array (..., m, n), real or complex; leading axes are a batch. float32, float64, complex64 and
             complex128 are computed as they are, float16 and bfloat16 in float32 (and returned as they came),
-            integers and bools in the default float.
+            integers and bools in the default float. Or a ``BCOO``, ``BCSR`` (differentiated by
+            ``jax.experimental.sparse.grad``, by ``jax.grad(..., allow_int=True)``, or through the ``data`` that it is
+            made of: close over the indices, so that they are sorted once) or SciPy sparse matrix (m, n).
         k: static int, 1 <= k <= min(m, n).
         which: ``"LM"``, the largest singular values, ``S`` descends; ``"SM"``, the smallest, ``S`` ascends, by
             ``Dense()`` only for now.
@@ -59,7 +61,7 @@ def tsvd(
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
-        NotImplementedError: what is planned and not built (sparse or function operators).
+        NotImplementedError: what is planned and not built (function operators).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options. Under
     ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own: ``truncax.rules.tsvd_jvp``, ``tsvd_vjp``.
@@ -180,7 +182,8 @@ def teigh(
     ``a @ eigenvectors = eigenvectors * eigenvalues`` with orthonormal eigenvectors, from an iterative solver.
 
     Args:
-        a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; dtypes as ``tsvd``.
+        a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; or a sparse matrix, with
+            both triangles; dtypes as ``tsvd``.
         k: static int, 1 <= k <= n.
         b: not built yet (the generalized problem); must be None.
         which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,

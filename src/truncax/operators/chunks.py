@@ -1,8 +1,8 @@
 """Where the entries of a sparse matrix lie for a fast product: in chunks of equal length, each inside one row.
 
 XLA adds the products of the entries of a list up by a scatter, at 8 to 11 ns each. Here the entries of a row fill
-chunks of ``c`` slots. Slot j of all chunks is one gather and one product, the c of them one loop at 0.65 ns a slot; only
-the sums of the chunks, c times fewer, are scattered to their rows, and none where every row has exactly one chunk.
+chunks of ``c`` slots. Slot j of all chunks is one gather and one product, the c of them one loop at 0.65 ns a slot;
+only the sums of the chunks, c times fewer, are scattered to their rows, and none where chunk i is row i.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def _known(side: np.ndarray, other: np.ndarray, size: int, other_size: int) -> C
     entry[at], index[at] = entries, other[entries]
     owner = np.full(total, size - 1, np.int32)
     owner[: per_row.sum()] = np.repeat(np.arange(size, dtype=np.int32), per_row)
-    entry, index = entry.reshape(length, total), index.reshape(length, total)
-    return Chunks(jnp.asarray(entry), jnp.asarray(index), None if one_each else jnp.asarray(owner))
+    entry_slots, other_slots = (jnp.asarray(x.reshape(length, total)) for x in (entry, index))
+    return Chunks(entry_slots, other_slots, None if one_each else jnp.asarray(owner))
 
 
 def _sorted_by(side: np.ndarray, entries: np.ndarray, size: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def _cheapest(counts: np.ndarray) -> tuple[int, bool]:
 
 
 def _rounded_up(total: int) -> int:
-    """A few per cent more, so that patterns of nearly the same size have the same shapes and compile once."""
+    """Up to 3 % more, so that patterns of nearly the same size have the same shapes and compile once."""
     unit = 1 << max(0, total.bit_length() - 6)
     return -(-total // unit) * unit
 

@@ -41,7 +41,7 @@ def given_matrix(a: Any, *, hermitian: bool = False) -> Array | LinearOperator:
     got = f"got {type(a).__module__}.{type(a).__name__}"
     if isinstance(a, HostLinearOperator):
         raise TypeError(
-            f"a must multiply in JAX, {got}: write its matvec with JAX and pass truncax.linear_operator(matvec, shape=...)"
+            f"a must multiply in JAX, {got}: write matvec in JAX and pass truncax.linear_operator(matvec, shape=...)"
         )
     if callable(a):
         raise TypeError(f"a must be an array or an operator, {got}: pass truncax.linear_operator(a, shape=...)")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, BCSR, JAXSparse
@@ -24,7 +26,7 @@ def sparse_operator(a: Any, cast: Any, *, both: bool) -> SparseOperator:
     ``both``: with a fast product of the adjoint.
     """
     if len(a.shape) != 2:
-        raise ValueError(f"a sparse a must be one matrix (m, n), got shape {a.shape}")
+        raise ValueError(f"a must be one matrix (m, n) if it is sparse, got shape {a.shape}: map a batch with jax.vmap")
     if issparse(a):
         a = a.tocoo()
         row, column, data, ascending = a.row, a.col, a.data, False
@@ -39,7 +41,10 @@ def sparse_operator(a: Any, cast: Any, *, both: bool) -> SparseOperator:
                 )
         data = a.data
         if isinstance(a, BCOO):
-            row, column, ascending = a.indices[:, 0], a.indices[:, 1], a.indices_sorted
+            # Under jit a slice is traced even where the indices are known.
+            known = concrete(a.indices)
+            indices: Any = a.indices if known is None else known
+            row, column, ascending = indices[:, 0], indices[:, 1], a.indices_sorted
         else:
             row, column, ascending = _expanded(a.indptr, a.nse), a.indices, True
     else:
@@ -56,3 +61,34 @@ def _expanded(indptr: Any, count: int) -> Any:
     if known is None:
         return (jnp.searchsorted(indptr, jnp.arange(count, dtype=indptr.dtype), side="right") - 1).astype(jnp.int32)
     return np.searchsorted(known, np.arange(count), side="right") - 1
+
+
+def sparse_tangent(a: Any, da: Any, convert: Callable[[Any], Any]) -> Any:
+    """The tangent of ``convert(a)`` along ``da``, a matrix of the same kind and the same pattern."""
+    if type(da) is not type(a) or da.shape != a.shape or da.data.shape != a.data.shape:
+        raise TypeError(f"da must be a {type(a).__name__} with the pattern of a, {a}; got {da!r}")
+    for ours, theirs in zip(_pattern(a), _pattern(da), strict=True):
+        known, given = concrete(ours), concrete(theirs)
+        if known is not None and given is not None and not np.array_equal(known, given):
+            raise ValueError("da must have the pattern of a, in the same order: make it of the indices of a")
+    data, along = _inexact_like(a.data), jnp.asarray(da.data)
+    return jax.jvp(lambda data: convert(_with_data(a, data)), (data,), (along.astype(data.dtype),))[1]
+
+
+def sparse_cotangent(a: Any, bar: Any, convert: Callable[[Any], Any]) -> Any:
+    """The cotangent of ``a``, of its kind and in its pattern, from that of ``convert(a)``."""
+    _, pull = jax.vjp(lambda data: convert(_with_data(a, data)), _inexact_like(a.data))
+    return _with_data(a, pull(bar)[0])
+
+
+def _inexact_like(data: Any) -> Any:
+    return data if jnp.issubdtype(data.dtype, jnp.inexact) else data.astype(jnp.result_type(float))
+
+
+def _pattern(a: Any) -> tuple[Any, ...]:
+    return (a.indices,) if isinstance(a, BCOO) else (a.indices, a.indptr)
+
+
+def _with_data(a: Any, data: Any) -> Any:
+    kind, flags = type(a), {"indices_sorted": a.indices_sorted, "unique_indices": a.unique_indices}
+    return kind((data, *_pattern(a)), shape=a.shape, **flags)
