@@ -96,13 +96,16 @@ def test_no_file_is_long(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+DECOMPOSITIONS = (truncax.tsvd, truncax.teigh, truncax.singular_subspaces, truncax.invariant_subspace)
+
+
 def test_every_public_name_is_documented():
     assert truncax.__all__ == sorted(truncax.__all__)
     public = {n for n in vars(truncax) if not n.startswith("_") and not inspect.ismodule(getattr(truncax, n))}
     assert public == set(truncax.__all__)
     for name in truncax.__all__:
         assert inspect.getdoc(getattr(truncax, name)), name
-    for function in (truncax.tsvd, truncax.teigh, truncax.singular_subspaces, truncax.invariant_subspace):
+    for function in (*DECOMPOSITIONS, truncax.linear_operator, truncax.as_operator):
         text = inspect.getdoc(function)
         for section in ("Args:", "Returns:", "Raises:", "Derivative:", "Example:", "Source:", ">>> "):
             assert section in text, (function.__name__, section)
@@ -111,14 +114,22 @@ def test_every_public_name_is_documented():
 
 
 def test_only_a_and_k_are_positional():
-    for function in (truncax.tsvd, truncax.teigh, truncax.singular_subspaces, truncax.invariant_subspace):
+    for function in DECOMPOSITIONS:
         parameters = list(inspect.signature(function).parameters.values())
         assert [p.name for p in parameters[:2]] == ["a", "k"]
         assert all(p.kind is p.KEYWORD_ONLY for p in parameters[2:])
 
 
 @pytest.mark.parametrize(
-    "function", [truncax.tsvd, truncax.teigh, truncax.singular_subspaces, truncax.invariant_subspace]
+    "function",
+    [
+        truncax.tsvd,
+        truncax.teigh,
+        truncax.singular_subspaces,
+        truncax.invariant_subspace,
+        truncax.linear_operator,
+        truncax.as_operator,
+    ],
 )
 def test_docstring_examples(function):
     import doctest

@@ -20,10 +20,10 @@ from .rules.settings import as_preconditioner
 ON_FAILURE = ("raise", "nan", "keep")
 
 
-def check_matrix(a: Any, *, square: bool) -> Array | LinearOperator:
+def check_matrix(a: Any, *, hermitian: bool) -> Array | LinearOperator:
     """``a`` as a JAX array of at least two dimensions or as an operator, of a dtype that is computed in."""
-    a = given_matrix(a)
-    if square and a.shape[-1] != a.shape[-2]:
+    a = given_matrix(a, hermitian=hermitian)
+    if hermitian and a.shape[-1] != a.shape[-2]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
     return a
 

@@ -33,7 +33,10 @@ def tsvd(
     Args:
         a: array (..., m, n), real or complex; leading axes are a batch. float32, float64, complex64 and
             complex128 are computed as they are, float16 and bfloat16 in float32 (and returned as they came),
-            integers and bools in the default float.
+            integers and bools in the default float. Or a ``BCOO``, ``BCSR`` (differentiated by
+            ``jax.experimental.sparse.grad``, by ``jax.grad(..., allow_int=True)``, or through the ``data`` that it is
+            made of: close over the indices, so that they are sorted once) or SciPy sparse matrix (m, n); or a
+            ``LinearOperator`` (``linear_operator`` for a function, ``truncax.operators``) or one of lineax.
         k: static int, 1 <= k <= min(m, n).
         which: ``"LM"``, the largest singular values, ``S`` descends; ``"SM"``, the smallest, ``S`` ascends, by
             ``Dense()`` only for now.
@@ -54,12 +57,13 @@ def tsvd(
         return_info: also return a ``SolveInfo``.
 
     Returns:
-        ``TSVDResult(U, S, Vh)`` with shapes (..., m, k), (..., k), (..., k, n), or ``(result, info)``.
+        ``TSVDResult(U, S, Vh)`` with shapes (..., m, k), (..., k), (..., k, n), or ``(result, info)``. For operators on
+        pytrees ``U`` has leaves of shape ``leaf.shape + (k,)`` and ``Vh`` of shape ``(k,) + leaf.shape``.
 
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
-        NotImplementedError: what is planned and not built (sparse or function operators).
+        NotImplementedError: what is planned and not built (function operators).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options. Under
     ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own: ``truncax.rules.tsvd_jvp``, ``tsvd_vjp``.
@@ -180,7 +184,8 @@ def teigh(
     ``a @ eigenvectors = eigenvectors * eigenvalues`` with orthonormal eigenvectors, from an iterative solver.
 
     Args:
-        a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; dtypes as ``tsvd``.
+        a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; or a sparse matrix, with
+            both triangles, or an operator; dtypes as ``tsvd``.
         k: static int, 1 <= k <= n.
         b: not built yet (the generalized problem); must be None.
         which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,
@@ -201,7 +206,8 @@ def teigh(
         return_info: also return a ``SolveInfo``.
 
     Returns:
-        ``TEighResult(eigenvalues, eigenvectors)`` with shapes (..., k), (..., n, k), or ``(result, info)``.
+        ``TEighResult(eigenvalues, eigenvectors)`` with shapes (..., k), (..., n, k), or ``(result, info)``; for
+        operators on pytrees the eigenvectors have leaves of shape ``leaf.shape + (k,)``.
 
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.

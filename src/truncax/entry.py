@@ -42,7 +42,7 @@ def singular(
     vectors: bool,
 ) -> tuple[tuple[Any, Array, Any], SolveInfo]:
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``, in the form of the user's vectors."""
-    a = check_matrix(a, square=False)
+    a = check_matrix(a, hermitian=False)
     k = check_rank(k, a.shape)
     check_which(which, ("LM", "SM"), planned=())
     derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
@@ -79,7 +79,7 @@ def hermitian(
     vectors: bool,
 ) -> tuple[tuple[Any, Array], SolveInfo]:
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``, in the form of the user's vectors."""
-    a = check_matrix(a, square=True)
+    a = check_matrix(a, hermitian=True)
     k = check_rank(k, a.shape)
     check_which(which, ("LM", "LA", "SA", "BE"), planned=("SM",))
     for name, value in (("b", b), ("sigma", sigma)):

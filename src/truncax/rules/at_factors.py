@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from ..complement.solve import Recorder
+from ..operators.from_sparse import is_sparse, sparse_cotangent, sparse_tangent
 from ..options import Implicit
 from ..results import DerivativeInfo
-from .given import given_tangent, given_tuple
+from .given import given_tangent, given_tuple, one_matrix
 
 
 class Form(NamedTuple):
@@ -35,13 +36,16 @@ class Form(NamedTuple):
 
 def tangent(form: Form, a: Any, factors: Any, da: Any, which: Any, derivative: Any) -> Any:
     """The tangents of the factors along ``da``."""
+    given = a
     a, factors, derivative = form.check(a, factors, which, derivative, forward=True)
-    return form.result(*_jvp(a, factors, given_tangent(da, a), derivative, which, form))
+    da = sparse_tangent(given, da, one_matrix) if is_sparse(given) else given_tangent(da, a)
+    return form.result(*_jvp(a, factors, da, derivative, which, form))
 
 
 def cotangent(form: Form, a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any) -> Any:
     """The cotangent of ``a`` from those of the factors."""
-    return _vjp(*_checked(form, a, factors, cotangents, which, derivative), which, form)
+    bar = _vjp(*_checked(form, a, factors, cotangents, which, derivative), which, form)
+    return sparse_cotangent(a, bar, one_matrix) if is_sparse(a) else bar
 
 
 def diagnosed(form: Form, a: Any, factors: Any, cotangents: Any, which: Any, derivative: Any) -> DerivativeInfo:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.sparse import issparse
 
 from ..numerics.tolerances import computing_dtype
 from ..operators.convert import given_matrix
@@ -20,6 +21,11 @@ from .settings import as_preconditioner
 
 def one_matrix(a: Any) -> Array | LinearOperator:
     """``a`` as a JAX array of two dimensions and of inexact dtype, or as an operator."""
+    if issparse(a):
+        raise TypeError(
+            f"a must be of JAX here, to have a tangent and a cotangent, got {type(a).__name__}: pass "
+            "jax.experimental.sparse.BCOO.from_scipy_sparse(a)"
+        )
     a = given_matrix(a)
     if len(a.shape) != 2:
         raise ValueError(f"a must be one matrix (m, n), got shape {a.shape}; map a batch with jax.vmap")
