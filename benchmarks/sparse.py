@@ -4,9 +4,9 @@
 
 ``svd``: 100 000 x 20 000 with 10 random normal entries a row, k = 10: a flat spectrum. ``laplacian``: the grid of side
 L with a random potential, the 6 lowest states. The loss depends on values and vectors; its gradient is the one with
-respect to the entries, or to the potential, checked against a difference quotient along a random direction. Times are
-medians in one process; compiling is apart. ``peak``: the largest resident memory of the process above what it held once the
-matrix was made, in the first call, which compiles, and in those that follow.
+respect to the entries, or to the potential, checked against a difference quotient along a random direction. Times
+are medians in one process; compiling is apart. ``peak``: the largest resident memory of the process above what it held
+once the matrix was made, in the first call, which compiles, and in those that follow.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def sparse_operator(a: Any, cast: Any, *, both: bool) -> SparseOperator:
     ``both``: with a fast product of the adjoint.
     """
     if len(a.shape) != 2:
-        raise ValueError(f"a must be one matrix (m, n) if it is sparse, got shape {a.shape}: map a batch with jax.vmap")
+        raise ValueError(f"a must be one matrix (m, n), got shape {a.shape}: map a batch with jax.vmap")
     if issparse(a):
         a = a.tocoo()
         row, column, data, ascending = a.row, a.col, a.data, False
