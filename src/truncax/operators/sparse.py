@@ -57,6 +57,10 @@ class Side:
         return _by_columns(column, y)
 
 
+# In jax 0.8 only a loop that a derivative made can be transposed; there the columns go side by side, in more memory.
+_LOOPS_TRANSPOSE = jax.__version_info__ >= (0, 10)
+
+
 def _at(x: Array, index: Array) -> Array:
     return x.at[index].get(mode="promise_in_bounds")
 
@@ -68,7 +72,8 @@ def _by_columns(column: Callable[[Array], Array], x: Array) -> Array:
     """
     if x.ndim == 1 or x.shape[1] == 1:
         return column(x.reshape(-1)).reshape(-1, *x.shape[1:])
-    return lax.map(jax.checkpoint(column, prevent_cse=False), x.T).T
+    column = jax.checkpoint(column, prevent_cse=False)
+    return lax.map(column, x.T).T if _LOOPS_TRANSPOSE else jax.vmap(column, in_axes=1, out_axes=1)(x)
 
 
 @jax.tree_util.register_dataclass
