@@ -32,13 +32,14 @@ def problem(is_complex):
 def solved_with(C, g, b, W):
     given = None if W is None else deflation(lambda x: jnp.asarray(C) @ x, jnp.asarray(W))
     spectral = Spectral(jnp.ones(K), -jnp.asarray(g), jnp.ones(()))
-    return block_cg(
-        lambda x: x - times(jnp.asarray(C) @ x, jnp.asarray(g)),
-        jnp.asarray(b),
+    found = block_cg(
+        lambda x: x - times((jnp.asarray(C) @ x.T).T, jnp.asarray(g)[:, None]),
+        jnp.asarray(b).T,
         tol=jnp.asarray(1e-13),
         max_steps=1000,
         preconditioner=preconditioner(given, spectral, None),
     )
+    return found._replace(x=found.x.T)
 
 
 @pytest.mark.parametrize("is_complex", [False, True])
@@ -152,5 +153,7 @@ def test_rayleigh_ritz_makes_the_leftovers_eigenvectors_of_the_projection():
     W = jnp.linalg.qr(jnp.asarray(b))[0]
     found = deflation(lambda x: jnp.asarray(C) @ x, W)
     assert isinstance(found, Deflation)
-    np.testing.assert_allclose(found.W.conj().T @ C @ found.W, jnp.diag(found.theta), atol=1e-14)
-    np.testing.assert_allclose(found.CW, C @ found.W, atol=1e-14)
+    rotated, product = found.basis[:K].T, found.basis[K:].T
+    np.testing.assert_allclose(rotated.conj().T @ C @ rotated, jnp.diag(found.theta), atol=1e-14)
+    np.testing.assert_allclose(product, C @ rotated, atol=1e-14)
+    np.testing.assert_allclose(found.gram, found.basis @ found.basis.conj().T, atol=1e-14)

@@ -86,13 +86,21 @@ def test_a_rule_with_a_diagonal_core_is_caught_at_second_order(mutate):
 
 def test_an_operator_that_is_singular_on_the_kept_space_is_caught(mutate):
     """Without the shift, and with the right-hand side left as it is, the transposed solve is wrong."""
-    from truncax.numerics.products import adjoint, matmul
+    from truncax.complement.cg import block_cg
+    from truncax.numerics.products import adjoint, matmul, times
 
     def singular(operator, Q, H, dAQ, *, size, which, options):
         sign = eigh.definite_sign(jax.numpy.diagonal(H).real, which)
-        system = eigh.invariant_system(operator, Q, H, size, which).system
-        system = system._replace(matvec=lambda x: operator.apply(x) - matmul(x, H), sign=sign)
-        X = eigh.solve_self_adjoint(system, -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ))), options)
+
+        def solve(mv, b):
+            signed = lambda x: times(mv(x.T), sign).T  # noqa: E731
+            return block_cg(signed, times(b, sign).T, tol=options.tol, max_steps=options.max_steps).x.T
+
+        def matvec(x):
+            return operator.apply(x) - matmul(x, H)
+
+        b = -(dAQ - matmul(Q, matmul(adjoint(Q), dAQ)))
+        X = jax.lax.custom_linear_solve(matvec, b, solve, symmetric=True)
         return eigh.InvariantTangent(X, matmul(adjoint(Q), dAQ))
 
     mutate(attach, "invariant_tangent", singular)
@@ -119,11 +127,11 @@ def test_a_complex_solve_that_forgets_the_pair_is_caught(mutate):
     def complex_symmetric(system, b, options):
         def solve(mv, rhs):
             return block_cg(
-                lambda x: times(mv(x), system.sign),
-                times(rhs, system.sign),
+                lambda x: times(mv(x.T), system.sign).T,
+                times(rhs, system.sign).T,
                 tol=options.tol,
                 max_steps=options.max_steps,
-            ).x
+            ).x.T
 
         return jax.lax.custom_linear_solve(system.matvec, b, solve, symmetric=True)
 

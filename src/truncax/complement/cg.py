@@ -1,4 +1,4 @@
-"""Conjugate gradients for many columns at once, each with its own operator."""
+"""Conjugate gradients for many vectors at once, each with its own operator."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from .deflation import Preconditioner
 
 
 class BlockSolution(NamedTuple):
-    """``x`` (n, p); ``converged`` (p,); ``residual_norms`` (p,) relative to the right-hand sides; ``steps``."""
+    """``x`` (p, n), by rows; ``converged`` (p,); ``residual_norms`` (p,) relative to the right-hand sides; ``steps``."""
 
     x: Array
     converged: Array
@@ -39,24 +39,26 @@ def block_cg(
     tol: Array,
     max_steps: int,
     preconditioner: Preconditioner | None = None,
+    lengths: Array | None = None,
 ) -> BlockSolution:
-    """Solve ``matvec(x) = b`` column by column, all columns in one block product per step.
+    """Solve ``matvec(x) = b`` for every row of ``b`` (p, n), all rows in one block product per step.
 
-    ``matvec`` acts on each column by a Hermitian positive definite matrix of that column's own. The
-    columns of ``b`` are normalised (a cotangent of 1e-20 must not underflow in float32); a column that
-    has reached ``tol`` is frozen; one that is below ``32 eps`` of the largest is rounding error and gets
-    zero. A column whose operator is singular to working precision (curvature below ``128 eps`` of
-    the largest one seen), or whose residual is not finite, stops as not converged.
+    ``matvec`` acts on each row by a Hermitian positive definite matrix of that row's own. The rows of ``b`` are
+    divided by their ``lengths`` (a cotangent of 1e-20 must not underflow in float32): their norms, unless they are
+    part of longer vectors, whose norms ``tol`` then refers to. A row that has reached ``tol`` is frozen; one that is
+    below ``32 eps`` of the longest is rounding error and gets zero. A row whose operator is singular to working
+    precision (curvature below ``128 eps`` of the largest one seen), or whose residual is not finite, stops as not
+    converged.
 
-    The vectors are carried as rows: XLA on a CPU then multiplies a block by A and by A^H twice as fast.
+    Rows, because XLA on a CPU then multiplies a block by A and by A^H twice as fast.
 
     Source: Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49 (1952).
     """
-    norms = column_norms(b)
+    norms = column_norms(b.T) if lengths is None else lengths
     # Written so that NaN is wanted: a poisoned cotangent must come out as NaN, not as zero.
     wanted = ~(norms <= negligible(b.dtype) * jnp.max(norms))
     scale = jnp.where(wanted, norms, 1)
-    rows = times(b, jnp.where(wanted, 1 / scale, 0)).T
+    rows = times(b, jnp.where(wanted, 1 / scale, 0)[:, None])
     x, r = (jnp.zeros_like(rows), rows) if preconditioner is None else preconditioner.start(rows)
     z = r if preconditioner is None else preconditioner.apply(r)
     rr = row_inner(r, r)
@@ -76,7 +78,7 @@ def block_cg(
         return jnp.any(s.active) & (s.steps < max_steps)
 
     def step(s: _State) -> _State:
-        q = matvec(s.p.T).T
+        q = matvec(s.p)
         pq = row_inner(s.p, q)
         quotient = pq / jnp.where(s.active, row_inner(s.p, s.p), 1)
         curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
@@ -95,4 +97,4 @@ def block_cg(
         return _State(x, r, p, rz, rr, curvature, active, broken, s.steps + 1)
 
     end = lax.while_loop(running, step, start)
-    return BlockSolution(times(end.x.T, scale), ~(end.active | end.broken), jnp.sqrt(end.rr), end.steps)
+    return BlockSolution(times(end.x, scale[:, None]), ~(end.active | end.broken), jnp.sqrt(end.rr), end.steps)

@@ -9,6 +9,9 @@ is the balancing preconditioner (BNN). It moves the eigenvalues that W knows to 
 W only decides how many steps are needed. A-DEF2 is the same without the factor on the right, which is the identity
 in exact arithmetic; with rounding and poor W it takes up to six times the steps.
 
+All that a step needs of W and C W are the products of a vector with them and their own Gram matrix: they are read
+twice a step, once for the coefficients and once for the combination.
+
 Source: Tang, Nabben, Vuik and Erlangga, J. Sci. Comput. 39 (2009).
 """
 
@@ -23,7 +26,9 @@ from ..numerics.tolerances import singular_curvature
 
 
 class Spectral(NamedTuple):
-    """The coefficients ``alpha`` (k,) and ``beta`` (k,) of ``K_j = alpha_j I + beta_j C``, and the ``size`` of K."""
+    """The coefficients ``alpha`` (k,) and ``beta`` (k,) of ``K_j = alpha_j I + beta_j C`` on the complement of the kept
+    vectors; on their span K is ``size``, of the order of its norm.
+    """
 
     alpha: Array
     beta: Array
@@ -31,10 +36,12 @@ class Spectral(NamedTuple):
 
 
 class Deflation(NamedTuple):
-    """``W`` (n, p), ``CW`` (n, p) and ``theta`` (p,) with ``W^H C W = diag(theta)``."""
+    """``basis`` (2p, n), the rows of W and of C W, their Gram matrix ``gram`` (2p, 2p), and ``theta`` (p,) with
+    ``W^H C W = diag(theta)``.
+    """
 
-    W: Array
-    CW: Array
+    basis: Array
+    gram: Array
     theta: Array
 
 
@@ -42,7 +49,8 @@ def deflation(C: Callable[[Array], Array], W: Array) -> Deflation:
     """Rayleigh-Ritz of C on orthonormal columns ``W`` (n, p), by one product with p vectors."""
     CW = C(W)
     theta, y = jnp.linalg.eigh(matmul(adjoint(W), CW))
-    return Deflation(*lax.stop_gradient((matmul(W, y), matmul(CW, y), theta)))
+    basis = jnp.concatenate([matmul(y.T, W.T), matmul(y.T, CW.T)])
+    return Deflation(*lax.stop_gradient((basis, matmul(basis, adjoint(basis)), theta)))
 
 
 class Preconditioner(NamedTuple):
@@ -61,26 +69,40 @@ def preconditioner(
     """
     if given is None:
         return None if inner is None else Preconditioner(lambda b: (jnp.zeros_like(b), b), inner)
-    W, CW, theta = given
+    basis, gram, theta = given
+    p = theta.shape[0]
     alpha, beta, size = spectral
     e = alpha[:, None] + beta[:, None] * theta[None, :]
     known = e > singular_curvature(theta.dtype) * size
     inverse = jnp.where(known, 1 / jnp.where(known, e, 1), 0)
-    W, CW = W.T, CW.T
 
-    def along(basis: Array, r: Array) -> Array:
+    def along(r: Array) -> Array:
+        """The products with W and with C W."""
         return materialised(adjoint(matmul(basis, adjoint(r))))
+
+    def applied(y: Array) -> Array:
+        """What K makes of ``y @ W``, as coefficients of W and of C W."""
+        return jnp.concatenate([times(y, alpha[:, None]), times(y, beta[:, None])], axis=1)
+
+    def coarse(products: Array) -> Array:
+        """``y`` with ``Q K z = y @ W``, from the ``products`` of z with W and C W."""
+        Kz = times(products[:, :p], alpha[:, None]) + times(products[:, p:], beta[:, None])
+        return times(Kz, inverse)
 
     def start(b: Array) -> tuple[Array, Array]:
         """``Q b`` and ``(I - K Q) b``."""
-        y = times(along(W, b), inverse)
-        x = matmul(y, W)
-        return x, b - times(x, alpha[:, None]) - times(matmul(y, CW), beta[:, None])
+        y = times(along(b)[:, :p], inverse)
+        return matmul(y, basis[:p]), b - matmul(applied(y), basis)
 
     def apply(r: Array) -> Array:
-        x, s = start(r)
-        z = times(s, 1 / size) if inner is None else inner(s)
-        KWz = times(along(W, z), alpha[:, None]) + times(along(CW, z), beta[:, None])
-        return z + x - matmul(times(KWz, inverse), W)
+        products = along(r)
+        y = times(products[:, :p], inverse)
+        Ky = applied(y)
+        if inner is None:
+            y = y - coarse(times(products - matmul(Ky, gram), 1 / size))
+            both = jnp.concatenate([y, jnp.zeros_like(y)], axis=1) - times(Ky, 1 / size)
+            return times(r, 1 / size) + matmul(both, basis)
+        z = inner(r - matmul(Ky, basis))
+        return z + matmul(y - coarse(along(z)), basis[:p])
 
     return Preconditioner(start, apply)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.products import project_out, times
+from ..numerics.products import column_norms, materialised, matmul, project_out, times
 from ..results import DerivativeInfo
 from .cg import BlockSolution, block_cg
 from .deflation import Deflation, Spectral, preconditioner
@@ -34,13 +34,14 @@ class System(NamedTuple):
 
     ``matvec`` must be self-adjoint under ``Re tr(x^H y)`` and regular on the whole space, and ``sign_j * matvec``
     positive definite in column j. It may couple the columns through values that vanish at the point (the off-diagonal
-    of C or H): higher derivatives need them. ``spectral`` says what ``sign_j * matvec`` is at the point, on the
-    complement of the columns of ``kept``.
+    of C or H): higher derivatives need them. ``spectral`` says what ``sign_j * matvec`` is at the point, where C is
+    ``product`` between two projections onto the complement of the columns of ``kept``.
     """
 
     matvec: Callable[[Array], Array]
-    sign: Array
+    product: Callable[[Array], Array]
     spectral: Spectral
+    sign: Array
     kept: Array
 
 
@@ -62,24 +63,44 @@ def solve_self_adjoint(system: System, b: Array, options: SolveOptions) -> Array
     def real_matvec(parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return split(system.matvec(merge(parts)))
 
-    def real_solve(mv: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        found = solve_once(system._replace(matvec=lambda x: merge(mv(split(x)))), merge(parts), options)
+    def real_solve(_: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        found = solve_once(system, merge(parts), options)
         return split(times(found.x, jnp.where(found.converged, 1, jnp.nan)))
 
     return merge(lax.custom_linear_solve(real_matvec, split(b), real_solve, symmetric=True))
 
 
 def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution:
-    """What ``solve_self_adjoint`` finds, and how; without a derivative."""
-    spectral, kept = lax.stop_gradient((system.spectral, system.kept))
-    inner = None if options.preconditioner is None else _projected(options.preconditioner, kept, spectral.size)
-    return block_cg(
-        lambda x: times(system.matvec(x), system.sign),
-        times(b, system.sign),
+    """What ``solve_self_adjoint`` finds, and how; without a derivative.
+
+    On the span of the kept vectors the solution is known; in the complement it takes conjugate gradients, whose
+    vectors stay there because every product is projected.
+    """
+    spectral, sign, kept = lax.stop_gradient((system.spectral, system.sign, system.kept))
+    alpha, beta, size = spectral
+    into, back = materialised(jnp.conj(kept)), materialised(kept.T)
+
+    def projected(r: Array) -> Array:
+        return r - matmul(matmul(r, into), back)
+
+    def matvec(p: Array) -> Array:
+        return projected(times(p, alpha[:, None]) + times(system.product(p.T).T, beta[:, None]))
+
+    inner = None
+    if options.preconditioner is not None:
+        inverse = options.preconditioner
+        inner = lambda r: projected(inverse(r.T).T)  # noqa: E731
+    rows = times(b, sign).T
+    inside = projected(rows)
+    found = block_cg(
+        matvec,
+        inside,
         tol=options.tol,
         max_steps=options.max_steps,
         preconditioner=preconditioner(options.deflation, spectral, inner),
+        lengths=column_norms(b),
     )
+    return found._replace(x=(found.x + times(rows - inside, 1 / size)).T)
 
 
 Solve = Callable[[System, Array, SolveOptions], Array]
@@ -104,13 +125,3 @@ class Recorder:
         """The solution of ``system.matvec(x) = b``."""
         self.found = solve_once(system, b, options)
         return jnp.where(self.found.converged[None, :], self.found.x, 0)
-
-
-def _projected(inverse: Callable[[Array], Array], kept: Array, size: Array) -> Callable[[Array], Array]:
-    """``P M P + (I - P) / size`` for blocks carried as rows."""
-
-    def apply(r: Array) -> Array:
-        x = project_out(kept, r.T)
-        return (project_out(kept, inverse(x)) + times(r.T - x, 1 / size)).T
-
-    return apply

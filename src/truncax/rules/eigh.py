@@ -88,7 +88,7 @@ def invariant_system(operator: LinearOperator, Q: Array, H: Array, size: Array, 
         return times(PAP(y) - matmul(y, H), mask) + times(x - y, sign * shift)
 
     spectral = Spectral(alpha=jnp.where(mask > 0, -sign * values, shift), beta=sign * mask, size=shift)
-    return InvariantSystem(System(complement, sign, spectral, Q), mask)
+    return InvariantSystem(System(complement, operator.apply, spectral, sign, Q), mask)
 
 
 def invariant_tangent(

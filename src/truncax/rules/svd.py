@@ -86,6 +86,10 @@ def singular_system(operator: LinearOperator, U: Array, C: Array, V: Array, size
     """
     Ap, ApH = discarded_part(operator, U, V)
     one = jnp.ones_like(jnp.diagonal(C).real)
+
+    def AAH(x: Array) -> Array:
+        return operator.apply(project_out(V, operator.apply_adjoint(x)))
+
     if which == "SM":
         CCH = matmul(C, adjoint(C))
 
@@ -93,11 +97,11 @@ def singular_system(operator: LinearOperator, U: Array, C: Array, V: Array, size
             y = project_out(U, x)
             return Ap(ApH(y)) - matmul(y, CCH) + times(x - y, size**2)
 
-        return System(complement, one, Spectral(-jnp.diagonal(CCH).real, one, size**2), U)
+        return System(complement, AAH, Spectral(-jnp.diagonal(CCH).real, one, size**2), one, U)
     Ci = masked_inverse(C, size)
     G = matmul(Ci, adjoint(Ci))
     spectral = Spectral(one, -jnp.diagonal(G).real, jnp.ones_like(size))
-    return System(lambda x: x - matmul(Ap(ApH(x)), G), one, spectral, U)
+    return System(lambda x: x - matmul(Ap(ApH(x)), G), AAH, spectral, one, U)
 
 
 def singular_tangent(
