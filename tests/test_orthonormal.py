@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from references import orthonormal, random
 
-from truncax.numerics.orthonormal import orthonormalise, random_directions
+from truncax.numerics.gram import inverse_root, known, with_block, without
+from truncax.numerics.orthonormal import Block, Near, orthonormalise, random_directions
 from truncax.solvers.small import hermitian_rayleigh_ritz, singular_rayleigh_ritz
 
 N = 40
@@ -39,7 +40,7 @@ def test_the_split_is_exact_and_the_rows_are_orthonormal(kind, complex_):
     basis = np.concatenate([orthonormal(np.random.default_rng(0), N, 10, complex_).T, np.zeros((3, N))])
     w = jnp.asarray(block(kind, basis, complex_))
     spare = random_directions(jax.random.key(0), N, w.shape[0], w.dtype)
-    rows, factor, coefficients = orthonormalise(jnp.asarray(basis), w, lambda: spare(jnp.int32(5)))
+    rows, factor, coefficients, *_ = orthonormalise(jnp.asarray(basis), w, lambda: spare(jnp.int32(5)))
     scale = max(float(jnp.max(jnp.linalg.norm(w, axis=1))), 1e-300)
     np.testing.assert_allclose(coefficients @ basis + factor @ rows, w, atol=1e-14 * scale)
     np.testing.assert_allclose(rows @ rows.conj().T, np.eye(len(w)), atol=1e-14)
@@ -50,7 +51,7 @@ def test_an_exhausted_space_gives_zero_rows():
     q = orthonormal(np.random.default_rng(0), 12, 12).T
     spare = random_directions(jax.random.key(0), 12, 4, jnp.float64)
     w = jnp.asarray(random(np.random.default_rng(2), (4, 12)))
-    rows, factor, coefficients = orthonormalise(jnp.asarray(q[:10]), w, lambda: spare(jnp.int32(1)))
+    rows, factor, coefficients, *_ = orthonormalise(jnp.asarray(q[:10]), w, lambda: spare(jnp.int32(1)))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 0, 0], atol=1e-14)
     np.testing.assert_allclose(coefficients @ q[:10] + factor @ rows, w, atol=1e-13)
 
@@ -79,7 +80,7 @@ def test_the_small_svd_of_a_partly_filled_matrix(size, spectrum, complex_):
     }[spectrum]
     b = np.zeros((size, size), complex if complex_ else float)
     b[:count, :count] = (orthonormal(rng, count, count, complex_) * s) @ orthonormal(rng, count, count, complex_)
-    left, values, right, defects = singular_rayleigh_ritz(jnp.asarray(b), jnp.int32(count), 5)
+    left, values, right, _, defects = singular_rayleigh_ritz(jnp.asarray(b), jnp.int32(count), 5)
     # By the Gram matrix, what is far below the five that are wanted stays mixed, and ``defects`` says so; where the
     # fifth itself is, the Gram matrix is not used.
     sharp = 5 if (spectrum, size) == ("graded", 50) else count
@@ -108,3 +109,54 @@ def test_the_small_eigenproblem_of_a_partly_filled_matrix(which):
     ritz = ritz[:, :count]
     np.testing.assert_allclose(ritz[count:], 0, atol=1e-14)
     np.testing.assert_allclose(ritz.T @ h @ ritz, np.diag(found[:count]), atol=1e-14)
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("loose", [None, 1e-6])
+def test_what_is_left_of_the_products_is_measured(loose, complex_):
+    """A first pass that looks in two rows only leaves the rest: below ``loose`` it is reported, above it is removed."""
+    rng = np.random.default_rng(5)
+    basis = orthonormal(rng, N, 10, complex_).T
+    spare = random_directions(jax.random.key(0), N, 2, jnp.asarray(basis).dtype)
+    near = Near(jnp.int32(4), 2, jnp.asarray(True))
+    outside = random(rng, (2, N), complex_)
+    outside = outside - outside @ basis.conj().T @ basis
+    for size in (1e-9, 1e-3):
+        parts = size * random(rng, (2, 10), complex_)
+        parts[:, 4:6] = 1
+        w = jnp.asarray(parts @ basis + outside)
+        split = orthonormalise(jnp.asarray(basis), w, lambda: spare(jnp.int32(1)), near=near, loose=loose)
+        np.testing.assert_allclose(split.coefficients @ basis + split.factor @ split.rows, w, atol=2e-14)
+        np.testing.assert_allclose(split.products, split.rows @ basis.conj().T, atol=1e-15)
+        np.testing.assert_allclose(split.among, split.rows @ split.rows.conj().T, atol=1e-15)
+        kept = np.max(np.abs(split.products))
+        assert 1e-11 < kept < 1e-8 if (loose, size) == (1e-6, 1e-9) else kept < 1e-14
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_a_basis_with_known_products_is_made_orthonormal(complex_):
+    """``G^(-1/2)`` on the filled part, and what waits behind it without its part in the span."""
+    rng = np.random.default_rng(6)
+    q = orthonormal(rng, N, 9, complex_) + 1e-4 * random(rng, (N, 9), complex_)
+    q = np.concatenate([q / np.linalg.norm(q, axis=0), np.zeros((N, 3))], axis=1)
+    gram = jnp.asarray(q.conj().T @ q)
+    root = np.asarray(inverse_root(gram[:10, :10], jnp.int32(7)))
+    basis = q[:, :7] @ root[:7, :7]
+    np.testing.assert_allclose(basis.conj().T @ basis, np.eye(7), atol=1e-14)
+    np.testing.assert_allclose(root[7:], np.eye(10)[7:])
+    outside = without(gram, jnp.int32(7), 2)
+    rest = q[:, 7:9] - q[:, :10] @ outside.coefficients
+    np.testing.assert_allclose(basis.conj().T @ rest, 0, atol=1e-14)
+    np.testing.assert_allclose(outside.gram, rest.conj().T @ rest, atol=1e-14)
+
+
+def test_the_products_of_a_growing_basis_are_kept():
+    rng = np.random.default_rng(7)
+    basis, gram = np.zeros((8, N)), known(8, jnp.float64)
+    for at in (0, 2, 4):
+        rows = orthonormal(rng, N, 2).T + 1e-3 * random(rng, (2, N))
+        among, products = rows @ rows.T, rows @ basis.T
+        gram = with_block(gram, Block(rows, None, None, jnp.asarray(products), jnp.asarray(among)), jnp.int32(at))
+        basis[at : at + 2] = rows
+    np.testing.assert_allclose(gram[:6, :6], (basis @ basis.T)[:6, :6], atol=1e-14)
+    np.testing.assert_allclose(gram[6:, 6:], np.eye(2))

@@ -12,7 +12,7 @@ from .deflation import Preconditioner
 
 
 class BlockSolution(NamedTuple):
-    """``x`` (p, n), by rows; ``converged`` (p,); ``residual_norms`` (p,) relative to the right-hand sides; ``steps``."""
+    """``x`` (p, n), by rows; ``converged`` (p,); ``residual_norms`` (p,) relative to b; ``steps``."""
 
     x: Array
     converged: Array

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.products import column_norms, materialised, matmul, project_out, times
+from ..numerics.products import column_norms, materialised, matmul, times
 from ..results import DerivativeInfo
 from .cg import BlockSolution, block_cg
 from .deflation import Deflation, Spectral, preconditioner

@@ -54,6 +54,11 @@ def negligible(dtype: Any) -> float:
     return 32 * epsilon(dtype)
 
 
+def semiorthogonal(dtype: Any) -> float:
+    """Products of the vectors of a basis below ``sqrt(eps)`` need not be removed: it is enough that they are known."""
+    return epsilon(dtype) ** 0.5
+
+
 def singular_curvature(dtype: Any) -> float:
     """An operator whose curvature falls below ``128 eps`` of its largest is singular: a tie at the cut.
 

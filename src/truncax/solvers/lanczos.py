@@ -1,14 +1,20 @@
-"""Thick-restart block Lanczos with full reorthogonalisation for a Hermitian operator.
+"""Thick-restart block Lanczos for a Hermitian operator, on a basis whose loss of orthogonality is measured.
 
 The basis is stored by rows. With j columns filled, and rows q_i as column vectors Q:
 
     A Q_j = Q_j H_j + Q_wait E          Q_wait: the ``width`` rows that wait to be multiplied by A
 
-``H_j = Q_j^H A Q_j`` comes from the Gram-Schmidt coefficients, so that it is the exact projection whatever comes
-next: a restart, a fresh random block, a start of many vectors. The rows of E stand in H below those of H_j, where
-the waiting rows will be. A Ritz pair from ``H_j = Y diag(l) Y^H`` has the residual ``|E y_i|``.
+H_j are the Gram-Schmidt coefficients, so that this holds to rounding whatever comes next: a restart, a fresh random
+block, a start of many vectors. The rows of E stand in H below those of H_j, where the waiting rows will be. With
+``G = Q^H Q``, close to the identity, and ``g = Q_j^H Q_wait``, the projection on the orthonormal ``N = Q_j S``,
+``S = G_j^(-1/2)``, is
 
-Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000); Golub and Underwood 1977 for blocks.
+    T = N^H A N = S Q_j^H A Q_j S,   Q_j^H A Q_j = G_j H_j + g E
+
+and a Ritz pair from ``T = Y diag(l) Y^H`` has the residual ``|E S y_i|``.
+
+Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000); Golub and Underwood 1977 for blocks; Simon, Math. Comp. 42
+(1984) for a basis that is nearly orthogonal.
 """
 
 from typing import NamedTuple
@@ -16,8 +22,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.orthonormal import orthonormalise, random_directions
+from ..numerics.gram import inverse_root, known, with_block, without
+from ..numerics.orthonormal import Near, orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
+from ..numerics.tolerances import semiorthogonal
 from ..operators.operator import LinearOperator
 from ..options import Lanczos
 from .found import MOST_LEFTOVERS, Eigenpairs
@@ -30,10 +38,13 @@ from .start import start_block
 class _State(NamedTuple):
     Q: Array
     H: Array
+    gram: Array
     W: Array
     filled: Array
     width: Array
     ritz: Array
+    core: Array
+    coupling: Array
     values: Array
     top: Array
     bottom: Array
@@ -54,54 +65,67 @@ def lanczos(
     index = jnp.arange(ncv, dtype=jnp.int32)
     random = random_directions(key, n, block, dtype)
 
+    loose = semiorthogonal(dtype)
+
     def fill(i, carry):
-        Q, H, width, at, first = carry
+        Q, H, gram, width, at, first, rotated = carry
         j = at + i * block
         q = lax.dynamic_slice_in_dim(Q, j, block)
-        w = orthonormalise(Q, operator.apply(q.T).T, lambda: random(first + i))
+        near = Near(jnp.maximum(j - block, 0), 2 * block, (width == block) & ((i > 0) | ~rotated))
+        w = orthonormalise(Q, operator.apply(q.T).T, lambda: random(first + i), near=near, loose=loose)
         Q = lax.dynamic_update_slice_in_dim(Q, w.rows, j + width, axis=0)
+        gram = with_block(gram, w, j + width)
         column = lax.dynamic_update_slice_in_dim(w.coefficients, w.factor, j + width, axis=1)
-        return Q, lax.dynamic_update_slice_in_dim(H, column.T, j, axis=1), width, at, first
+        H = lax.dynamic_update_slice_in_dim(H, column.T, j, axis=1)
+        return Q, H, gram, width, at, first, rotated
 
     def leftovers(state: _State) -> Array:
         live = index < jnp.minimum(state.filled, n)
         return matmul(jnp.where(live[None, :], state.ritz, 0)[:, k : k + MOST_LEFTOVERS].T, state.Q[:ncv])
 
-    def rotated(state: _State, first: Array) -> tuple[Array, Array, Array, Array]:
-        keep, fresh = state.restart.keep, state.restart.fresh
-        ritz = jnp.where((index < keep)[None, :], state.ritz, 0)
-        Q = matmul(ritz.T, state.Q[:ncv])
-        Q = jnp.concatenate([Q, jnp.zeros((wait, n), dtype)])
+    def rotated(state: _State, first: Array) -> tuple[Array, ...]:
+        keep, fresh, filled = state.restart.keep, state.restart.fresh, state.filled
+        kept = index < keep
+        outside = without(state.gram, filled, wait)
+        ritz = jnp.where(kept[None, :], state.ritz, 0)
+        Q = matmul(jnp.concatenate([ritz, -outside.coefficients], axis=1).T, state.Q[:ncv])
+        Q, moved = jnp.where((jnp.arange(ncv + wait, dtype=jnp.int32) < keep)[:, None], Q, 0), Q[ncv:]
 
         def begin() -> tuple[Array, ...]:
             rows = orthonormalise(Q, random(first), lambda: random(first + 1)).rows
             rows, none = jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype)
-            return rows, none, jnp.int32(block), leftovers(state)
+            return rows, none, jnp.eye(wait, dtype=dtype), jnp.int32(block), leftovers(state)
 
         def waiting() -> tuple[Array, ...]:
-            coupling = lax.dynamic_slice_in_dim(state.H, state.filled, wait)
-            rows = lax.dynamic_slice_in_dim(state.Q, state.filled, wait)
-            return rows, matmul(coupling, ritz), state.width, state.W
+            rows = lax.dynamic_slice_in_dim(state.Q, filled, wait) + moved
+            return rows, jnp.where(kept[None, :], state.coupling, 0), outside.gram, state.width, state.W
 
-        rows, coupling, width, W = lax.cond(fresh, begin, waiting)
+        rows, coupling, own, width, W = lax.cond(fresh, begin, waiting)
         Q = lax.dynamic_update_slice_in_dim(Q, rows, keep, axis=0)
-        H = matmul(adjoint(ritz), matmul(from_upper(state.H[:ncv]), ritz))
+        H = jnp.where(kept[:, None] & kept[None, :], state.core, 0)
         H = jnp.concatenate([H, jnp.zeros((wait, ncv), dtype)])
         H = lax.dynamic_update_slice_in_dim(H, coupling, keep, axis=0)
-        return Q, H, width, W
+        gram = lax.dynamic_update_slice(known(ncv + wait, dtype), own, (keep, keep))
+        return Q, H, gram, width, W
 
     def cycle(state: _State) -> _State:
         restart = state.restart
         first = 1 + restart.cycles * (ncv + 4)
-        Q, H, width, W = lax.cond(restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.width, s.W), state, first + ncv)
-        carry = (Q, H, width, restart.keep, first)
-        Q, H, *_ = lax.fori_loop(0, restart.steps, fill, carry)
+        Q, H, gram, width, W = lax.cond(
+            restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.gram, s.width, s.W), state, first + ncv
+        )
+        carry = (Q, H, gram, width, restart.keep, first, restart.rotate)
+        Q, H, gram, *_ = lax.fori_loop(0, restart.steps, fill, carry)
         filled = restart.keep + restart.steps * block
         count = jnp.minimum(filled, n)
-        values, ritz = hermitian_rayleigh_ritz(H[:ncv], count, which)
-        coupling = lax.dynamic_slice_in_dim(H, filled, wait)
-        bounds = column_norms(matmul(coupling, ritz))
         live = index < count
+        root = inverse_root(gram[:ncv, :ncv], count)
+        # A fresh block has dropped what the kept columns had outside; the later columns know it.
+        T = matmul(root, matmul(from_upper(matmul(gram[:ncv], H)), root))
+        values, ritz = hermitian_rayleigh_ritz(T, count, which)
+        core, ritz = matmul(adjoint(ritz), matmul(T, ritz)), matmul(root, ritz)
+        coupling = matmul(lax.dynamic_slice_in_dim(H, filled, wait), ritz)
+        bounds = column_norms(coupling)
         # The far end of the spectrum fades from a basis that restarts with the near one.
         top = jnp.maximum(state.top, jnp.max(values, where=live, initial=-jnp.inf))
         bottom = jnp.minimum(state.bottom, jnp.min(values, where=live, initial=jnp.inf))
@@ -116,7 +140,7 @@ def lanczos(
             tol=tol,
         )
         products = state.products + block * restart.steps
-        return _State(Q, H, W, filled, width, ritz, values, top, bottom, decision, products)
+        return _State(Q, H, gram, W, filled, width, ritz, core, coupling, values, top, bottom, decision, products)
 
     Q = jnp.zeros((ncv + wait, n), dtype)
     if start is not None:
@@ -126,10 +150,13 @@ def lanczos(
     state = _State(
         Q=Q,
         H=jnp.zeros((ncv + wait, ncv), dtype),
+        gram=known(ncv + wait, dtype),
         W=jnp.zeros((min(MOST_LEFTOVERS, ncv - k), n), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),
         ritz=jnp.eye(ncv, dtype=dtype),
+        core=jnp.zeros((ncv, ncv), dtype),
+        coupling=jnp.zeros((wait, ncv), dtype),
         values=jnp.zeros((ncv,), real),
         top=jnp.asarray(-jnp.inf, real),
         bottom=jnp.asarray(jnp.inf, real),

@@ -31,8 +31,9 @@ def polar_step(Q: Array) -> Array:
     return Q + matmul(Q, defect) / 2
 
 
-def singular_rayleigh_ritz(B: Array, count: Array, k: int) -> tuple[Array, Array, Array, Array]:
-    """``(P, s, Q, defects)`` with ``P^H B Q = diag(s)`` for the leading ``count`` rows and columns of B.
+def singular_rayleigh_ritz(B: Array, count: Array, k: int) -> tuple[Array, Array, Array, Array, Array]:
+    """``(P, s, Q, D, defects)`` with ``P^H B Q = D``, ``diag(s)`` but for rounding, for the leading ``count`` rows and
+    columns of B.
 
     ``defects`` are the norms of what is left of each triplet beside the diagonal, zero where that is rounding; the
     columns of P and Q after ``count`` are meaningless.
@@ -53,7 +54,7 @@ def singular_rayleigh_ritz(B: Array, count: Array, k: int) -> tuple[Array, Array
     defects = jnp.maximum(column_norms(beside), column_norms(adjoint(beside)))
     # Rounding is not a defect: in float32 it would keep the bounds above the tolerance for ever.
     defects = jnp.where(defects <= negligible(B.dtype) * jnp.max(jnp.where(live, s, 0)), 0, defects)
-    return left, jnp.where(live, s, 0), right, defects
+    return left, jnp.where(live, s, 0), right, inside, defects
 
 
 def _svd(B: Array) -> tuple[Array, Array, Array]:
