@@ -118,7 +118,7 @@ def test_what_is_left_of_the_products_is_measured(loose, complex_):
     rng = np.random.default_rng(5)
     basis = orthonormal(rng, N, 10, complex_).T
     spare = random_directions(jax.random.key(0), N, 2, jnp.asarray(basis).dtype)
-    near = Near(jnp.int32(4), 2, jnp.asarray(True))
+    near = Near(jnp.int32(4), 2)
     outside = random(rng, (2, N), complex_)
     outside = outside - outside @ basis.conj().T @ basis
     for size in (1e-9, 1e-3):

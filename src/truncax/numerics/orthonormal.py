@@ -25,18 +25,11 @@ class Block(NamedTuple):
     among: Array
 
 
-class _Pass(NamedTuple):
-    block: Block
-    passes: Array
-    clean: Array
-
-
 class Near(NamedTuple):
-    """Where a block may have parts at all: in ``size`` rows of the basis from ``start``, if ``only``, else anywhere."""
+    """The ``size`` rows of a basis from ``start``, where most of what a block has in common with it will be."""
 
     start: Array
     size: int
-    only: Array
 
 
 def random_directions(key: Array, size: int, block: int, dtype: Any) -> Callable[[Array], Array]:
@@ -67,15 +60,14 @@ def _along(basis: Array, w: Array) -> Array:
     return materialised(adjoint(matmul(basis, adjoint(w))))
 
 
-def _projected(basis: Array, w: Array) -> tuple[Array, Array]:
-    coefficients = _along(basis, w)
-    return w - matmul(coefficients, basis), coefficients
-
-
-def _projected_near(basis: Array, w: Array, near: Near) -> tuple[Array, Array]:
-    rest, coefficients = _projected(lax.dynamic_slice_in_dim(basis, near.start, near.size), w)
-    none = jnp.zeros((w.shape[0], basis.shape[0]), w.dtype)
-    return rest, lax.dynamic_update_slice_in_dim(none, coefficients, near.start, axis=1)
+def _without(basis: Array, w: Array, near: Near | None) -> tuple[Array, Array]:
+    """``(rest, coefficients)`` with ``w = rest + coefficients @ basis``, by the rows that are ``near`` only."""
+    coefficients = jnp.zeros((w.shape[0], basis.shape[0]), w.dtype)
+    if near is None:
+        return w, coefficients
+    rows = lax.dynamic_slice_in_dim(basis, near.start, near.size)
+    along = _along(rows, w)
+    return w - matmul(along, rows), lax.dynamic_update_slice_in_dim(coefficients, along, near.start, axis=1)
 
 
 def _orthogonal(x: Array) -> tuple[Array, Array]:
@@ -90,57 +82,75 @@ def _orthogonal(x: Array) -> tuple[Array, Array]:
     return matmul(adjoint(e), x), e
 
 
+# Refills and passes that a block gets, at most; more than two are rare.
+_REFILLS, _PASSES = 3, 8
+
+
 def orthonormalise(
     basis: Array, w: Array, spare: Callable[[], Array], *, near: Near | None = None, loose: float | None = None
 ) -> Block:
     """Split the rows of ``w`` into their parts in the span of the rows of ``basis`` and orthonormal rows outside.
 
     Block Gram-Schmidt until the products with the basis, which are measured, are below ``loose``, by default rounding
-    error: after one pass alone they grow along a Krylov sequence (from 1e-15 to 1e-10 in a hundred steps). ``near``
-    says to the first pass where it will find something. Rows of zeros are allowed in ``basis``: one that is not full
-    yet. Where nothing but rounding error is left of ``w``, a row is a fresh random direction outside the span and its
-    column of ``factor`` is exactly zero, so that a Krylov space which closes goes on elsewhere; ``spare`` makes the
-    directions when they are needed. Where the space is exhausted, the row is zero.
+    error; first with the rows that are ``near`` only, where there is likely nothing else to find. Rows of zeros are
+    allowed in ``basis``: one that is not full yet. Where nothing but rounding error is left of ``w``, a row is a fresh
+    random direction outside the span and its column of ``factor`` is exactly zero, so that a Krylov space which closes
+    goes on elsewhere; ``spare`` makes the directions when they are needed. Where the space is exhausted, the row is
+    zero.
 
-    Source: the measured products take the place of the estimated ones of Simon, Math. Comp. 42 (1984).
+    Source: the products that Simon, Math. Comp. 42 (1984), estimates are measured here.
     """
-    loose = negligible(w.dtype) if loose is None else loose
-    if near is None:
-        rest, first = _projected(basis, w)
-    else:
-        rest, first = lax.cond(near.only, lambda: _projected_near(basis, w, near), lambda: _projected(basis, w))
-    y, outer = _orthogonal(rest)
-    norms = row_norms(y)
-    alive = ~(norms <= negligible(w.dtype) * jnp.max(row_norms(w)))
-    unit = times(y.T, jnp.where(alive, 1 / jnp.where(alive, norms, 1), 0)).T
-    factor = times(outer, jnp.where(alive, norms, 0))
-
-    def refilled() -> Array:
-        both = jnp.concatenate([basis, unit])
-        fresh = _projected(both, _normalised(_projected(both, spare())[0]))[0]
-        # A projection of rounding error is rounding error again; one of a direction outside keeps its length.
-        outside = row_norms(fresh) > 0.5
-        return jnp.where(alive[:, None], unit, jnp.where(outside[:, None], fresh, 0))
-
+    negligible_part = negligible(w.dtype)
+    loose = negligible_part if loose is None else loose
     # Weights that fall keep the rows apart and in their order: a random one must not mix with those that w needs.
-    weights = jnp.linspace(1, 0.5, w.shape[0], dtype=norms.dtype)
+    weights = jnp.linspace(1, 0.5, w.shape[0], dtype=jnp.finfo(w.dtype).dtype)
 
     def again(state: _Pass) -> _Pass:
-        block, passes, _ = state
-        rest = block.rows - matmul(block.products, basis)
+        products, lengths = _along(basis, state.rows), row_norms(state.rows)
+        found = jnp.any(jnp.abs(products) > loose * lengths[:, None])
+        removed = jnp.where(found, products, 0)
+        rest = lax.cond(found, lambda: state.rows - matmul(removed, basis), lambda: state.rows)
         y, inner = _orthogonal(times(rest.T, weights).T)
         lengths = row_norms(y)
-        lengths = jnp.where(lengths <= negligible(w.dtype), 0, lengths)
-        rows = times(y.T, jnp.where(lengths > 0, 1 / jnp.where(lengths > 0, lengths, 1), 0)).T
-        coefficients = block.coefficients + matmul(block.factor, block.products)
-        factor = times(matmul(block.factor, times(inner.T, 1 / weights).T), lengths)
-        return measured(rows, factor, coefficients, passes + 1)
+        alive = ~(lengths <= negligible_part)
+        inverse = jnp.where(alive, 1 / jnp.where(alive, lengths, 1), 0)
+        turn = times(adjoint(inner), weights)
+        refill = jnp.any(~alive) & (state.refills < _REFILLS)
+        rows = times(y.T, inverse).T
+        rows = lax.cond(refill, lambda: jnp.where(alive[:, None], rows, spare()), lambda: rows)
+        even = jnp.all(~alive | (lengths > 0.1 * jnp.max(lengths)))
+        return _Pass(
+            rows=rows,
+            factor=times(matmul(state.factor, times(inner.T, 1 / weights).T), jnp.where(alive, lengths, 0)),
+            coefficients=state.coefficients + matmul(state.factor, removed),
+            products=times(matmul(turn, products).T, inverse).T,
+            refills=state.refills + refill.astype(jnp.int32),
+            passes=state.passes + 1,
+            clean=~found & ~refill & even,
+        )
 
-    def measured(rows: Array, factor: Array, coefficients: Array, passes: Array) -> _Pass:
-        products, among = _along(basis, rows), matmul(rows, adjoint(rows))
-        largest = jnp.maximum(jnp.max(jnp.abs(products)), jnp.max(jnp.abs(among - jnp.diag(jnp.diagonal(among)))))
-        return _Pass(Block(rows, factor, coefficients, products, among), passes, largest <= loose)
+    rest, first = _without(basis, w, near)
+    size = jnp.max(row_norms(w))
+    size = jnp.where(size > 0, size, 1)
+    none = jnp.zeros((), jnp.int32)
+    start = _Pass(
+        rows=times(rest, 1 / size),
+        factor=times(jnp.eye(w.shape[0], dtype=w.dtype), size),
+        coefficients=first,
+        products=jnp.zeros_like(first),
+        refills=none,
+        passes=none,
+        clean=jnp.zeros((), bool),
+    )
+    end = lax.while_loop(lambda s: ~s.clean & (s.passes < _PASSES), again, start)
+    return Block(end.rows, end.factor, end.coefficients, end.products, matmul(end.rows, adjoint(end.rows)))
 
-    rows = lax.cond(jnp.all(alive), lambda: unit, refilled)
-    start = measured(rows, factor, first, jnp.int32(0))
-    return lax.while_loop(lambda s: ~s.clean & (s.passes < 5), again, start).block
+
+class _Pass(NamedTuple):
+    rows: Array
+    factor: Array
+    coefficients: Array
+    products: Array
+    refills: Array
+    passes: Array
+    clean: Array

@@ -71,24 +71,24 @@ def golub_kahan(
     loose = semiorthogonal(dtype)
 
     def fill(i, carry):
-        U, V, B, gram_u, gram_v, width, at, first, rotated = carry
+        U, V, B, gram_u, gram_v, width, at, first = carry
         j = at + i * block
         rows = lax.dynamic_slice_in_dim(V, j, block)
-        near = Near(jnp.maximum(j - block, 0), block, (width == block) & ((i > 0) | ~rotated))
+        near = Near(jnp.maximum(j - block, 0), block)
         u = orthonormalise(U, operator.apply(rows.T).T, lambda: random_u(first + 2 * i), near=near, loose=loose)
         U = lax.dynamic_update_slice_in_dim(U, u.rows, j, axis=0)
         gram_u = with_block(gram_u, u, j)
         column = lax.dynamic_update_slice_in_dim(u.coefficients, u.factor, j, axis=1)
         B = lax.dynamic_update_slice_in_dim(B, column.T, j, axis=1)
         w = operator.apply_adjoint(u.rows.T).T
-        near = Near(j, block, width == block)
+        near = Near(j, block)
         v = orthonormalise(V, w, lambda: random_v(first + 2 * i + 1), near=near, loose=loose)
         V = lax.dynamic_update_slice_in_dim(V, v.rows, j + width, axis=0)
         gram_v = with_block(gram_v, v, j + width)
         row = jnp.conj(lax.dynamic_update_slice_in_dim(v.coefficients, v.factor, j + width, axis=1))
         row = jnp.where(columns >= j + block, row, lax.dynamic_slice_in_dim(B, j, block))
         B = lax.dynamic_update_slice_in_dim(B, row, j, axis=0)
-        return U, V, B, gram_u, gram_v, width, at, first, rotated
+        return U, V, B, gram_u, gram_v, width, at, first
 
     def leftovers(state: _State) -> Array:
         side, basis = (state.left, state.U) if m == n else (state.right, state.V[:ncv])
@@ -131,7 +131,7 @@ def golub_kahan(
             state,
             first + 2 * ncv,
         )
-        carry = (U, V, B, gram_u, gram_v, width, restart.keep, first, restart.rotate)
+        carry = (U, V, B, gram_u, gram_v, width, restart.keep, first)
         U, V, B, gram_u, gram_v, *_ = lax.fori_loop(0, restart.steps, fill, carry)
         filled = restart.keep + restart.steps * block
         count = jnp.minimum(filled, n)

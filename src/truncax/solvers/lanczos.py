@@ -68,16 +68,16 @@ def lanczos(
     loose = semiorthogonal(dtype)
 
     def fill(i, carry):
-        Q, H, gram, width, at, first, rotated = carry
+        Q, H, gram, width, at, first = carry
         j = at + i * block
         q = lax.dynamic_slice_in_dim(Q, j, block)
-        near = Near(jnp.maximum(j - block, 0), 2 * block, (width == block) & ((i > 0) | ~rotated))
+        near = Near(jnp.maximum(j - block, 0), 2 * block)
         w = orthonormalise(Q, operator.apply(q.T).T, lambda: random(first + i), near=near, loose=loose)
         Q = lax.dynamic_update_slice_in_dim(Q, w.rows, j + width, axis=0)
         gram = with_block(gram, w, j + width)
         column = lax.dynamic_update_slice_in_dim(w.coefficients, w.factor, j + width, axis=1)
         H = lax.dynamic_update_slice_in_dim(H, column.T, j, axis=1)
-        return Q, H, gram, width, at, first, rotated
+        return Q, H, gram, width, at, first
 
     def leftovers(state: _State) -> Array:
         live = index < jnp.minimum(state.filled, n)
@@ -114,7 +114,7 @@ def lanczos(
         Q, H, gram, width, W = lax.cond(
             restart.rotate, rotated, lambda s, _: (s.Q, s.H, s.gram, s.width, s.W), state, first + ncv
         )
-        carry = (Q, H, gram, width, restart.keep, first, restart.rotate)
+        carry = (Q, H, gram, width, restart.keep, first)
         Q, H, gram, *_ = lax.fori_loop(0, restart.steps, fill, carry)
         filled = restart.keep + restart.steps * block
         count = jnp.minimum(filled, n)
