@@ -70,6 +70,14 @@ def _without(basis: Array, w: Array, near: Near | None) -> tuple[Array, Array]:
     return w - matmul(along, rows), lax.dynamic_update_slice_in_dim(coefficients, along, near.start, axis=1)
 
 
+def _gram(x: Array) -> Array:
+    return matmul(x, adjoint(x))
+
+
+def _lengths(gram: Array) -> Array:
+    return jnp.sqrt(jnp.diagonal(gram).real)
+
+
 def _orthogonal(x: Array) -> tuple[Array, Array]:
     """``(y, e)`` with ``x = e @ y``, ``e`` unitary, the rows of ``y`` orthogonal and the longest first.
 
@@ -78,7 +86,7 @@ def _orthogonal(x: Array) -> tuple[Array, Array]:
     """
     if x.shape[0] == 1:
         return x, jnp.ones((1, 1), x.dtype)
-    e = jnp.linalg.eigh(matmul(x, adjoint(x)))[1][:, ::-1]
+    e = jnp.linalg.eigh(_gram(x))[1][:, ::-1]
     return matmul(adjoint(e), x), e
 
 
@@ -100,54 +108,52 @@ def orthonormalise(
 
     Source: the products that Simon, Math. Comp. 42 (1984), estimates are measured here.
     """
-    negligible_part = negligible(w.dtype)
-    loose = negligible_part if loose is None else loose
+    loose = negligible(w.dtype) if loose is None else loose
     # Weights that fall keep the rows apart and in their order: a random one must not mix with those that w needs.
     weights = jnp.linspace(1, 0.5, w.shape[0], dtype=jnp.finfo(w.dtype).dtype)
 
     def again(state: _Pass) -> _Pass:
-        products, lengths = _along(basis, state.rows), row_norms(state.rows)
+        products, lengths = _along(basis, state.rows), _lengths(_gram(state.rows))
         found = jnp.any(jnp.abs(products) > loose * lengths[:, None])
         removed = jnp.where(found, products, 0)
         rest = lax.cond(found, lambda: state.rows - matmul(removed, basis), lambda: state.rows)
-        y, inner = _orthogonal(times(rest.T, weights).T)
-        lengths = row_norms(y)
-        alive = ~(lengths <= negligible_part)
+        y, inner = _orthogonal(times(rest.T, weights).T if len(weights) > 1 else rest)
+        lengths = _lengths(_gram(y))
+        alive = ~(lengths <= negligible(w.dtype) * state.size)
         inverse = jnp.where(alive, 1 / jnp.where(alive, lengths, 1), 0)
-        turn = times(adjoint(inner), weights)
         refill = jnp.any(~alive) & (state.refills < _REFILLS)
         rows = times(y.T, inverse).T
         rows = lax.cond(refill, lambda: jnp.where(alive[:, None], rows, spare()), lambda: rows)
         even = jnp.all(~alive | (lengths > 0.1 * jnp.max(lengths)))
         return _Pass(
             rows=rows,
+            size=jnp.ones_like(state.size),
             factor=times(matmul(state.factor, times(inner.T, 1 / weights).T), jnp.where(alive, lengths, 0)),
             coefficients=state.coefficients + matmul(state.factor, removed),
-            products=times(matmul(turn, products).T, inverse).T,
+            products=times(matmul(times(adjoint(inner), weights), products).T, inverse).T,
             refills=state.refills + refill.astype(jnp.int32),
             passes=state.passes + 1,
             clean=~found & ~refill & even,
         )
 
-    rest, first = _without(basis, w, near)
-    size = jnp.max(row_norms(w))
-    size = jnp.where(size > 0, size, 1)
-    none = jnp.zeros((), jnp.int32)
+    rest, coefficients = _without(basis, w, near)
     start = _Pass(
-        rows=times(rest, 1 / size),
-        factor=times(jnp.eye(w.shape[0], dtype=w.dtype), size),
-        coefficients=first,
-        products=jnp.zeros_like(first),
-        refills=none,
-        passes=none,
+        rows=rest,
+        size=jnp.max(_lengths(_gram(w))),
+        factor=jnp.eye(w.shape[0], dtype=w.dtype),
+        coefficients=coefficients,
+        products=jnp.zeros_like(coefficients),
+        refills=jnp.zeros((), jnp.int32),
+        passes=jnp.zeros((), jnp.int32),
         clean=jnp.zeros((), bool),
     )
     end = lax.while_loop(lambda s: ~s.clean & (s.passes < _PASSES), again, start)
-    return Block(end.rows, end.factor, end.coefficients, end.products, matmul(end.rows, adjoint(end.rows)))
+    return Block(end.rows, end.factor, end.coefficients, end.products, _gram(end.rows))
 
 
 class _Pass(NamedTuple):
     rows: Array
+    size: Array
     factor: Array
     coefficients: Array
     products: Array
