@@ -46,7 +46,7 @@ class Krylov:
         """The number of vectors that are multiplied at once, for k wanted pairs of a problem of this size."""
         if self.block_size is not None:
             return min(self.block_size, size)
-        return 4 if size >= 1536 or (k >= 32 and size >= 512) else 1
+        return 4 if size >= 1536 or (k >= 32 and size >= 1024) else 1
 
     def basis_size(self, k: int, size: int) -> int:
         """The number of basis vectors for k wanted pairs of a problem of this size, in whole blocks."""
