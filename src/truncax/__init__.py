@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
+from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
@@ -40,9 +41,13 @@ __all__ = [
     "TSVDResult",
     "as_operator",
     "derivative_info",
+    "discarded_weight",
     "invariant_subspace",
     "linear_operator",
+    "low_rank_approximation",
+    "matrix_function",
     "singular_subspaces",
+    "spectral_projector",
     "teigh",
     "tsvd",
 ]

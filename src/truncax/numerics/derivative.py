@@ -4,6 +4,10 @@ Source: theory of the truncated decompositions after Naumann, arXiv:2511.14651; 
 the coefficients follow the policy stated in the documentation of ``truncax.tsvd``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +16,8 @@ import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from .products import adjoint, matmul, times
+from .divided import first_differences, second_differences
+from .products import adjoint, matmul, promoted, times
 from .tolerances import negligible
 
 
@@ -121,3 +126,104 @@ def _diagonal_eigh_jvp(primals, tangents):
     m = matmul(adjoint(u), matmul(dh, u))
     rotation = times(m, difference_quotients(values, threshold))
     return (values, u), (jnp.diagonal(m).real, matmul(u, rotation))
+
+
+def spectral_function(f: Any, h: Array) -> Array:
+    """``f(h)`` of a Hermitian matrix, with its first and second derivative; the third raises.
+
+    ``f``, a pytree, maps arrays of real numbers entry by entry. The expansion around ``h0 = u diag(l) u^H``, the value
+    of h without its derivative,
+
+        u (diag f(l) + f[l_i, l_j] z_ij + sum_m f[l_i, l_m, l_j] z_im z_mj) u^H,    z = u^H (h - h0) u
+
+    The eigenvectors are never differentiated: their derivative would divide by differences of values again.
+    """
+    (values, u), z = _decomposed(h)
+    first, z = promoted(first_differences(f, values).values, z)
+    second, z = promoted(_second_coefficients(f, h), z)
+    core = jnp.diag(f(values)).astype(z.dtype) + first * z + jnp.sum(second * z[:, :, None], axis=1)
+    u, core = promoted(u, core)
+    return matmul(u, matmul(core, adjoint(u)))
+
+
+def _decomposed(h: Array) -> tuple[tuple[Array, Array], Array]:
+    frozen = jax.lax.stop_gradient(h)
+    values, u = jnp.linalg.eigh(frozen)
+    return (values, u), matmul(adjoint(u), matmul(_displacement(h), u))
+
+
+@jax.custom_jvp
+def _second_coefficients(f: Any, h: Array) -> Array:
+    """``f[l_i, l_m, l_j] z_mj`` (k, k, k): zero, and so not computed before a second derivative asks for it."""
+    dtype = h.dtype if jnp.iscomplexobj(h) else jax.eval_shape(f, jnp.diagonal(h)).dtype
+    return jnp.zeros(h.shape, dtype)[:, :, None] + (h - h).astype(dtype)[None, :, :]
+
+
+def _second_coefficients_jvp(primals, tangents):
+    (f, h), (df, dh) = primals, tangents
+    value = _second_coefficients(f, h)
+    (values, u), z = _decomposed(h)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(dh, SymbolicZero):
+        e = matmul(adjoint(u), matmul(dh, u))
+        quotients, e = promoted(second_differences(f, values), e)
+        tangent = tangent + quotients * e[None, :, :]
+    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(df)):
+        df = jax.tree.map(_instantiated, df)
+        along, z = promoted(jax.jvp(lambda f: second_differences(f, values), (f,), (df,))[1], z)
+        tangent = tangent + along * z[None, :, :]
+    return value, tangent
+
+
+_second_coefficients.defjvp(_second_coefficients_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _displacement(h: Array) -> Array:
+    """``h`` less its value. Linear, but a third derivative raises: that of the expansion would be a silent zero."""
+    return h - jax.lax.stop_gradient(h)
+
+
+@_displacement.defjvp
+def _displacement_jvp(primals, tangents):
+    (h,), (dh,) = primals, tangents
+    return _displacement(h), dh * _differentiable(1, h)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _differentiable(times_more: int, h: Array) -> Array:
+    """One, that can be differentiated so many times more; an output that depends on ``h``, as ``_identity_like``."""
+    return 1 + 0 * h[0, 0]
+
+
+@_differentiable.defjvp
+def _differentiable_jvp(times_more, primals, tangents):
+    (h,), (dh,) = primals, tangents
+    if times_more == 0:
+        raise NotImplementedError(
+            "matrix_function has no third derivative with respect to H: it has first and second ones, exact at any "
+            "distance of the eigenvalues. Write a polynomial with matrix products, the exponential as "
+            "jax.scipy.linalg.expm: JAX differentiates those to any order"
+        )
+    return _differentiable(times_more, h), 0 * jnp.sum(dh) * _differentiable(times_more - 1, h)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def stationary(function: Callable[[Any, Any], Array], x: Any, y: Any) -> Array:
+    """``function(x, y)`` at a y where its derivative with respect to y vanishes, and is left out.
+
+    The second derivative knows that y moves with x.
+    """
+    return function(x, y)
+
+
+def _stationary_jvp(function, primals, tangents):
+    (x, y), (dx, _) = primals, tangents
+    if all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dx)):
+        value = stationary(function, x, y)
+        return value, jnp.zeros_like(value)
+    dx = jax.tree.map(_instantiated, dx)
+    return stationary(function, x, y), jax.jvp(lambda x: function(x, y), (x,), (dx,))[1]
+
+
+stationary.defjvp(_stationary_jvp, symbolic_zeros=True)
