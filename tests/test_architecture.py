@@ -27,12 +27,14 @@ LAYERS = {
     "entry": 6,
     "decompositions": 7,
     "functions": 8,
+    "gauge": 8,
     "__init__": 9,
     "command": 10,
     "__main__": 11,
 }
 WITH_RULES = {"rules/attach.py", "numerics/derivative.py"}
 FORBIDDEN = {("rules", "solvers"), ("solvers", "rules"), ("solvers", "complement"), ("complement", "solvers")}
+FORBIDDEN |= {("functions", "gauge"), ("gauge", "functions")}
 
 
 def layer_of(path):
@@ -105,7 +107,14 @@ DECOMPOSITIONS = (
     truncax.low_rank_approximation,
     truncax.spectral_projector,
 )
-OTHERS = (truncax.linear_operator, truncax.as_operator, truncax.matrix_function, truncax.discarded_weight)
+OTHERS = (
+    truncax.linear_operator,
+    truncax.as_operator,
+    truncax.matrix_function,
+    truncax.discarded_weight,
+    truncax.gauge_defect,
+    truncax.fix_gauge,
+)
 
 
 def test_every_public_name_is_documented():

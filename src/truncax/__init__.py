@@ -5,6 +5,7 @@ from importlib.metadata import version as _version
 from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
+from .gauge import fix_gauge, gauge_defect
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
@@ -42,6 +43,8 @@ __all__ = [
     "as_operator",
     "derivative_info",
     "discarded_weight",
+    "fix_gauge",
+    "gauge_defect",
     "invariant_subspace",
     "linear_operator",
     "low_rank_approximation",

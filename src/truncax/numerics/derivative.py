@@ -35,7 +35,7 @@ def _hermitian_product_jvp(primals, tangents):
     (a, x), (da, dx) = primals, tangents
     value = hermitian_product(a, x)
     tangent = jnp.zeros_like(value)
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(da)):
+    if _moves(da):
         da = jax.tree.map(_instantiated, da)
         _, along = jax.jvp(lambda a: a.apply(x), (a,), (da,))
         _, adjoint_along = jax.jvp(lambda a: a.apply_adjoint(x), (a,), (da,))
@@ -43,6 +43,10 @@ def _hermitian_product_jvp(primals, tangents):
     if not isinstance(dx, SymbolicZero):
         tangent = tangent + hermitian_product(a, dx)
     return value, tangent
+
+
+def _moves(tangents: Any) -> bool:
+    return not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(tangents))
 
 
 def _instantiated(d: Any) -> Any:
@@ -139,10 +143,8 @@ def spectral_function(f: Any, h: Array) -> Array:
     The eigenvectors are never differentiated: their derivative would divide by differences of values again.
     """
     (values, u), z = _decomposed(h)
-    first, z = promoted(first_differences(f, values).values, z)
-    second, z = promoted(_second_coefficients(f, h), z)
-    core = jnp.diag(f(values)).astype(z.dtype) + first * z + jnp.sum(second * z[:, :, None], axis=1)
-    u, core = promoted(u, core)
+    first, z, second = promoted(first_differences(f, values).values, z, _second_term(f, h))
+    u, core = promoted(u, jnp.diag(f(values)).astype(z.dtype) + first * z + second)
     return matmul(u, matmul(core, adjoint(u)))
 
 
@@ -152,29 +154,63 @@ def _decomposed(h: Array) -> tuple[tuple[Array, Array], Array]:
     return (values, u), matmul(adjoint(u), matmul(_displacement(h), u))
 
 
+def _left_and_right(quotients: Array, z: Array) -> tuple[Array, Array]:
+    """``f[l_i, l_m, l_j] z_im`` and ``f[l_i, l_m, l_j] z_mj``, (k, k, k)."""
+    quotients, z = promoted(quotients, z)
+    return quotients * z[:, :, None], quotients * z[None, :, :]
+
+
+def _coefficient_dtype(f: Any, h: Array) -> Any:
+    return h.dtype if jnp.iscomplexobj(h) else jax.eval_shape(f, jnp.diagonal(h)).dtype
+
+
 @jax.custom_jvp
-def _second_coefficients(f: Any, h: Array) -> Array:
-    """``f[l_i, l_m, l_j] z_mj`` (k, k, k): zero, and so not computed before a second derivative asks for it."""
-    dtype = h.dtype if jnp.iscomplexobj(h) else jax.eval_shape(f, jnp.diagonal(h)).dtype
-    return jnp.zeros(h.shape, dtype)[:, :, None] + (h - h).astype(dtype)[None, :, :]
+def _second_term(f: Any, h: Array) -> Array:
+    """``sum_m f[l_i, l_m, l_j] z_im z_mj``: zero, and so is its derivative; neither computes the k^3 differences."""
+    return (h - h).astype(_coefficient_dtype(f, h))
+
+
+@jax.custom_jvp
+def _second_coefficients(f: Any, h: Array) -> tuple[Array, Array]:
+    """``_left_and_right`` of the second differences and of z: zero, but for the derivative."""
+    zero = (h - h).astype(_coefficient_dtype(f, h))
+    zeros = zero[:, :, None] + zero[None, :, :]
+    return zeros, zeros
+
+
+def _second_term_jvp(primals, tangents):
+    (f, h), (df, dh) = primals, tangents
+    value = _second_term(f, h)
+    (values, u), z = _decomposed(h)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(dh, SymbolicZero):
+        left, right, e = promoted(*_second_coefficients(f, h), matmul(adjoint(u), matmul(dh, u)))
+        tangent = tangent + jnp.sum(left * e[None, :, :] + right * e[:, :, None], axis=1)
+    if _moves(df):
+        left, z = promoted(_left_and_right(_along(f, df, values), z)[0], z)
+        tangent = tangent + jnp.sum(left * z[None, :, :], axis=1)
+    return value, tangent
 
 
 def _second_coefficients_jvp(primals, tangents):
     (f, h), (df, dh) = primals, tangents
     value = _second_coefficients(f, h)
     (values, u), z = _decomposed(h)
-    tangent = jnp.zeros_like(value)
+    tangent = jax.tree.map(jnp.zeros_like, value)
     if not isinstance(dh, SymbolicZero):
-        e = matmul(adjoint(u), matmul(dh, u))
-        quotients, e = promoted(second_differences(f, values), e)
-        tangent = tangent + quotients * e[None, :, :]
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(df)):
-        df = jax.tree.map(_instantiated, df)
-        along, z = promoted(jax.jvp(lambda f: second_differences(f, values), (f,), (df,))[1], z)
-        tangent = tangent + along * z[None, :, :]
+        terms = _left_and_right(second_differences(f, values), matmul(adjoint(u), matmul(dh, u)))
+        tangent = jax.tree.map(jnp.add, tangent, terms)
+    if _moves(df):
+        tangent = jax.tree.map(jnp.add, tangent, _left_and_right(_along(f, df, values), z))
     return value, tangent
 
 
+def _along(f: Any, df: Any, values: Array) -> Array:
+    """The derivative of the second differences with respect to the arrays of f."""
+    return jax.jvp(lambda f: second_differences(f, values), (f,), (jax.tree.map(_instantiated, df),))[1]
+
+
+_second_term.defjvp(_second_term_jvp, symbolic_zeros=True)
 _second_coefficients.defjvp(_second_coefficients_jvp, symbolic_zeros=True)
 
 
@@ -219,7 +255,7 @@ def stationary(function: Callable[[Any, Any], Array], x: Any, y: Any) -> Array:
 
 def _stationary_jvp(function, primals, tangents):
     (x, y), (dx, _) = primals, tangents
-    if all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dx)):
+    if not _moves(dx):
         value = stationary(function, x, y)
         return value, jnp.zeros_like(value)
     dx = jax.tree.map(_instantiated, dx)
