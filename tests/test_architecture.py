@@ -28,13 +28,15 @@ LAYERS = {
     "decompositions": 7,
     "functions": 8,
     "gauge": 8,
+    "multiplets": 8,
     "__init__": 9,
     "command": 10,
     "__main__": 11,
 }
 WITH_RULES = {"rules/attach.py", "numerics/derivative.py"}
 FORBIDDEN = {("rules", "solvers"), ("solvers", "rules"), ("solvers", "complement"), ("complement", "solvers")}
-FORBIDDEN |= {("functions", "gauge"), ("gauge", "functions")}
+SIBLINGS = ("functions", "gauge", "multiplets")
+FORBIDDEN |= {(one, other) for one in SIBLINGS for other in SIBLINGS if one != other}
 
 
 def layer_of(path):
@@ -114,6 +116,8 @@ OTHERS = (
     truncax.discarded_weight,
     truncax.gauge_defect,
     truncax.fix_gauge,
+    truncax.complete_multiplet,
+    truncax.mask_multiplet,
 )
 
 

@@ -6,6 +6,7 @@ from . import rules as rules
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
 from .gauge import fix_gauge, gauge_defect
+from .multiplets import complete_multiplet, mask_multiplet
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
@@ -41,6 +42,7 @@ __all__ = [
     "TEighResult",
     "TSVDResult",
     "as_operator",
+    "complete_multiplet",
     "derivative_info",
     "discarded_weight",
     "fix_gauge",
@@ -48,6 +50,7 @@ __all__ = [
     "invariant_subspace",
     "linear_operator",
     "low_rank_approximation",
+    "mask_multiplet",
     "matrix_function",
     "singular_subspaces",
     "spectral_projector",
