@@ -29,9 +29,10 @@ LAYERS = {
     "functions": 8,
     "gauge": 8,
     "multiplets": 8,
-    "__init__": 9,
-    "command": 10,
-    "__main__": 11,
+    "testing": 9,
+    "__init__": 10,
+    "command": 11,
+    "__main__": 12,
 }
 WITH_RULES = {"rules/attach.py", "numerics/derivative.py"}
 FORBIDDEN = {("rules", "solvers"), ("solvers", "rules"), ("solvers", "complement"), ("complement", "solvers")}
@@ -142,7 +143,10 @@ def test_only_a_and_k_are_positional():
         assert all(p.kind is p.KEYWORD_ONLY for p in parameters[2:])
 
 
-@pytest.mark.parametrize("function", [*DECOMPOSITIONS, *OTHERS])
+HELPERS = (truncax.testing.check_derivatives, truncax.testing.matrix_of_spectrum, truncax.testing.subspace_distance)
+
+
+@pytest.mark.parametrize("function", [*DECOMPOSITIONS, *OTHERS, *HELPERS])
 def test_docstring_examples(function):
     import doctest
 

@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import rules as rules
+from . import testing as testing
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
 from .gauge import fix_gauge, gauge_defect
