@@ -22,13 +22,14 @@ def turned_vectors(values: Array, values_bar: Array, *sides: tuple[Array, Array]
 
     ``sides`` holds each kind of vectors with its cotangent, which turn together. The entries of the antihermitian part
     of ``U^H Ubar + V^H Vbar`` between values that differ by ``width`` at most (and on the diagonal: phases), and
-    the difference of the cotangents of two such values: it alone sees ``U f(S) U^H`` at a tie, whose vectors do not
-    turn while their values are equal.
+    the distance of the cotangents of such values from their mean: it alone sees ``U f(S) U^H`` at a tie, whose vectors
+    do not turn while their values are equal.
     """
     m = jnp.sum(jnp.stack([matmul(adjoint(u), u_bar) for u, u_bar in sides]), axis=0)
     tied = jnp.abs(values[:, None] - values[None, :]) <= width
-    spread = (values_bar[:, None] - values_bar[None, :]) * jnp.max(jnp.abs(values))
-    return jnp.sqrt(jnp.sum(jnp.where(tied, jnp.abs(antihermitian(m)) ** 2 + spread**2, 0)))
+    difference = (values_bar[:, None] - values_bar[None, :]) * jnp.max(jnp.abs(values))
+    spread = difference**2 / (2 * jnp.sum(tied, axis=1, dtype=difference.dtype)[:, None])
+    return jnp.sqrt(jnp.sum(jnp.where(tied, jnp.abs(antihermitian(m)) ** 2 + spread, 0)))
 
 
 def turned_singular_subspaces(C: Array, C_bar: Array, left: tuple[Array, Array], right: tuple[Array, Array]) -> Array:
