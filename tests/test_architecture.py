@@ -26,12 +26,18 @@ LAYERS = {
     "pipeline": 5,
     "entry": 6,
     "decompositions": 7,
-    "__init__": 8,
-    "command": 9,
-    "__main__": 10,
+    "functions": 8,
+    "gauge": 8,
+    "multiplets": 8,
+    "testing": 9,
+    "__init__": 10,
+    "command": 11,
+    "__main__": 12,
 }
 WITH_RULES = {"rules/attach.py", "numerics/derivative.py"}
 FORBIDDEN = {("rules", "solvers"), ("solvers", "rules"), ("solvers", "complement"), ("complement", "solvers")}
+SIBLINGS = ("functions", "gauge", "multiplets")
+FORBIDDEN |= {(one, other) for one in SIBLINGS for other in SIBLINGS if one != other}
 
 
 def layer_of(path):
@@ -96,7 +102,24 @@ def test_no_file_is_long(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-DECOMPOSITIONS = (truncax.tsvd, truncax.teigh, truncax.singular_subspaces, truncax.invariant_subspace)
+DECOMPOSITIONS = (
+    truncax.tsvd,
+    truncax.teigh,
+    truncax.singular_subspaces,
+    truncax.invariant_subspace,
+    truncax.low_rank_approximation,
+    truncax.spectral_projector,
+)
+OTHERS = (
+    truncax.linear_operator,
+    truncax.as_operator,
+    truncax.matrix_function,
+    truncax.discarded_weight,
+    truncax.gauge_defect,
+    truncax.fix_gauge,
+    truncax.complete_multiplet,
+    truncax.mask_multiplet,
+)
 
 
 def test_every_public_name_is_documented():
@@ -105,7 +128,7 @@ def test_every_public_name_is_documented():
     assert public == set(truncax.__all__)
     for name in truncax.__all__:
         assert inspect.getdoc(getattr(truncax, name)), name
-    for function in (*DECOMPOSITIONS, truncax.linear_operator, truncax.as_operator):
+    for function in (*DECOMPOSITIONS, *OTHERS):
         text = inspect.getdoc(function)
         for section in ("Args:", "Returns:", "Raises:", "Derivative:", "Example:", "Source:", ">>> "):
             assert section in text, (function.__name__, section)
@@ -120,17 +143,10 @@ def test_only_a_and_k_are_positional():
         assert all(p.kind is p.KEYWORD_ONLY for p in parameters[2:])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        truncax.tsvd,
-        truncax.teigh,
-        truncax.singular_subspaces,
-        truncax.invariant_subspace,
-        truncax.linear_operator,
-        truncax.as_operator,
-    ],
-)
+HELPERS = (truncax.testing.check_derivatives, truncax.testing.matrix_of_spectrum, truncax.testing.subspace_distance)
+
+
+@pytest.mark.parametrize("function", [*DECOMPOSITIONS, *OTHERS, *HELPERS])
 def test_docstring_examples(function):
     import doctest
 

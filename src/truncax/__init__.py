@@ -3,7 +3,11 @@
 from importlib.metadata import version as _version
 
 from . import rules as rules
+from . import testing as testing
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
+from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
+from .gauge import fix_gauge, gauge_defect
+from .multiplets import complete_multiplet, mask_multiplet
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
@@ -39,10 +43,18 @@ __all__ = [
     "TEighResult",
     "TSVDResult",
     "as_operator",
+    "complete_multiplet",
     "derivative_info",
+    "discarded_weight",
+    "fix_gauge",
+    "gauge_defect",
     "invariant_subspace",
     "linear_operator",
+    "low_rank_approximation",
+    "mask_multiplet",
+    "matrix_function",
     "singular_subspaces",
+    "spectral_projector",
     "teigh",
     "tsvd",
 ]

@@ -53,7 +53,8 @@ def tsvd(
             ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside it:
             ``(10 + sqrt(max(m, n)) + 2 restarts) eps``.
         on_failure: ``"raise"``: an error where values are concrete, NaN results where they are traced (jit, vmap,
-            scan); ``"nan"``: NaN always; ``"keep"``: the results as they are.
+            scan); ``"nan"``: NaN always; ``"keep"``: the results as they are. A derivative whose linear solve fails
+            is NaN under the first two, and as the solve left it under ``"keep"``.
         return_info: also return a ``SolveInfo``.
 
     Returns:
@@ -79,9 +80,11 @@ def tsvd(
         - single triplets of a multiplet (equal kept values): differences below ``degeneracy_rtol`` count as
           zero. That is exact for first derivatives of ``U U^H``, ``U Vh``, ``sum f(S)``, and wrong for
           ``U f(S) Vh`` and for second derivatives: use ``singular_subspaces``.
-        - vectors when ``s_k = s_{k+1}`` (relative gap below about 1e-14 in float64, 1e-5 in float32): NaN. Losses
-          of ``S`` alone stay finite; for the sum it is a subgradient.
-        - vectors of zero singular values: their derivative is taken as zero.
+        - vectors when ``s_k = s_{k+1}`` (relative gap below about 1e-14 in float64, 1e-5 in float32): NaN, and
+          ``info.status`` is ``CUT_DEGENERATE``; ``complete_multiplet`` finds a k that splits none. Losses of ``S``
+          alone stay finite; for the sum it is a subgradient.
+        - vectors of zero singular values: their derivative is taken as zero, so that the gradient of ``S.sum()`` is a
+          subgradient of it.
 
     A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.
 
@@ -227,7 +230,8 @@ def teigh(
         - single pairs of a multiplet: differences below ``degeneracy_rtol`` count as zero. Exact for first
           derivatives of ``Q Q^H`` and ``sum f(l)``, wrong for ``Q f(L) Q^H`` and for second derivatives: use
           ``invariant_subspace``.
-        - vectors when a discarded eigenvalue equals a kept one: NaN. Losses of the eigenvalues stay finite.
+        - vectors when a discarded eigenvalue equals a kept one: NaN, and ``info.status`` is ``CUT_DEGENERATE``.
+          Losses of the eigenvalues stay finite.
         - vectors of zero eigenvalues under ``"LM"``, where all that is discarded is zero too: taken as zero.
 
     A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.

@@ -51,7 +51,9 @@ def raise_if_failed(
     if not failed:
         return
     statuses = np.asarray(info.status)
-    count = f" in {np.sum(statuses != 0)} of {statuses.size} members of the batch" if statuses.ndim else ""
+    count = (
+        f" in {np.sum(~np.asarray(info.converged))} of {statuses.size} members of the batch" if statuses.ndim else ""
+    )
     if np.any(statuses == Status.NON_FINITE):
         raise ValueError(f"a must be finite, got NaN or infinite entries{count}")
     if np.any(statuses == Status.NOT_LINEAR):

@@ -24,7 +24,14 @@ from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
 from .rules.settings import solve_options, threshold
 from .rules.svd import singular_deflation
-from .solvers.certificate import certify_eigenpairs, certify_triplets, is_hermitian, is_linear
+from .solvers.certificate import (
+    certify_eigenpairs,
+    certify_triplets,
+    is_hermitian,
+    is_linear,
+    tied_pairs,
+    tied_triplets,
+)
 from .solvers.found import Eigenpairs, Triplets, largest_singular
 from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
 from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
@@ -55,7 +62,8 @@ def singular(
         linear = is_linear(frozen(operator), _key(key)) if operator.opaque else jnp.ones((), bool)
         info = certify_triplets(frozen(operator), found, which, tol, finite, linear)
         C = jnp.diag(found.s).astype(operator.dtype)
-        options = _singular_options(frozen(operator), found, size, derivative)
+        tied = tied_triplets(operator, found, which)
+        options = _singular_options(frozen(operator), found, size, derivative, tied, keep=not fill)
         U, C, V = ATTACH_SINGULAR[derivative.mode](operator, found.U, C, found.V, size, options, which)
         if vectors:
             u, s, v = diagonal_svd(C, threshold(derivative, operator) * size)
@@ -92,7 +100,7 @@ def hermitian(
         symmetric = is_hermitian(solved, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
         H = jnp.diag(found.values).astype(operator.dtype)
-        options = _invariant_options(solved, found, derivative)
+        options = _invariant_options(solved, found, derivative, tied_pairs(found, which), keep=not fill)
         Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
         if vectors:
             values, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
@@ -129,16 +137,26 @@ def _polish_pairs(operator: Scaled, found: Eigenpairs, which: str, derivative: I
     )
 
 
-def _singular_options(operator: Scaled, found: Triplets, size: Array, derivative: Implicit) -> SolveOptions:
+def _singular_options(
+    operator: Scaled,
+    found: Triplets,
+    size: Array,
+    derivative: Implicit,
+    tied: Array | None = None,
+    *,
+    keep: bool = False,
+) -> SolveOptions:
     leftovers = singular_deflation(operator, found.U, found.V, found.W) if found.W.shape[1] else None
-    residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
-    return solve_options(derivative, operator, residual, leftovers, jnp.ones_like(operator.scale))
+    residual, unit = jnp.max(found.residuals) / jnp.where(size > 0, size, 1), jnp.ones_like(operator.scale)
+    return solve_options(derivative, operator, residual, leftovers, unit, singular=tied, keep=keep)
 
 
-def _invariant_options(operator: Scaled, found: Eigenpairs, derivative: Implicit) -> SolveOptions:
+def _invariant_options(
+    operator: Scaled, found: Eigenpairs, derivative: Implicit, tied: Array | None = None, *, keep: bool = False
+) -> SolveOptions:
     leftovers = invariant_deflation(operator, found.Q, found.W) if found.W.shape[1] else None
     residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
-    return solve_options(derivative, operator, residual, leftovers, operator.scale)
+    return solve_options(derivative, operator, residual, leftovers, operator.scale, singular=tied, keep=keep)
 
 
 def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -> Any:

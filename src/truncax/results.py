@@ -54,7 +54,9 @@ class Status(enum.IntEnum):
     """The meaning of ``SolveInfo.status``.
 
     ``NOT_HERMITIAN`` and ``NOT_LINEAR``: products with random vectors contradict a Hermitian A, or a linear A with this
-    adjoint.
+    adjoint. ``CUT_DEGENERATE``: converged, but a discarded value equals a kept one to rounding (128 eps), so that
+    values and residuals are right and the subspace is one of many: its derivative is NaN (under ``on_failure="keep"``
+    it is left as it is), that of the sum of the values a subgradient.
     """
 
     CONVERGED = 0
@@ -62,13 +64,14 @@ class Status(enum.IntEnum):
     NON_FINITE = 2
     NOT_HERMITIAN = 3
     NOT_LINEAR = 4
+    CUT_DEGENERATE = 5
 
 
 class SolveInfo(NamedTuple):
     """How a decomposition went. Arrays only, one entry for each member of a batch; no derivative.
 
     - ``status``: int32, a ``Status``.
-    - ``converged``: bool, ``status == Status.CONVERGED``.
+    - ``converged``: bool, ``status`` is ``CONVERGED`` or ``CUT_DEGENERATE``.
     - ``residual_norms`` (k,): the larger of ``||A v - s u||`` and ``||A^H u - s v||`` over ``s_1``, or
       ``||A x - l x||`` over ``max|l|``; computed anew from the returned vectors, in the units of ``tol``.
     - ``iterations``: int32, restart cycles.
@@ -80,6 +83,10 @@ class SolveInfo(NamedTuple):
     - ``selection_gap``: the distance of the last kept from the first discarded value in the order of
       ``which``, in the same unit. Under ``which="LM"`` it is zero for a pair l, -l at the cut while
       ``cut_gap`` is not.
+    - ``min_kept_gap``: the smallest distance of two kept values, in the same unit; infinite for k = 1. The
+      derivative of single vectors grows like its inverse, that of the subspaces does not see it.
+    - ``gaps`` (k,): by how much the first j kept values are apart from all others, for j = 1..k, in the order of
+      ``which`` and the same unit. The last entry is ``selection_gap``; ``mask_multiplet`` reads them.
     """
 
     status: Array
@@ -89,6 +96,8 @@ class SolveInfo(NamedTuple):
     products: Array
     cut_gap: Array
     selection_gap: Array
+    min_kept_gap: Array
+    gaps: Array
 
 
 class DerivativeInfo(NamedTuple):

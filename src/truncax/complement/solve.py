@@ -19,14 +19,15 @@ from .deflation import Deflation, Spectral, preconditioner
 class SolveOptions:
     """How a complement system is solved.
 
-    ``tol``, the relative residual of each column, in ``max_steps`` at most; a ``deflation`` and a ``preconditioner``
-    (a function of a block of columns that JAX sees as a pytree) where there are any.
+    ``tol``, the relative residual (of each column), in ``max_steps`` at most; a ``deflation`` and a ``preconditioner``
+    (a function of a block of columns that JAX sees as a pytree) where there are any. ``keep``: what fails stays.
     """
 
     tol: Array
     max_steps: int = field(metadata={"static": True})
     deflation: Deflation | None = None
     preconditioner: Callable[[Array], Array] | None = None
+    keep: bool = field(default=False, metadata={"static": True})
 
 
 class System(NamedTuple):
@@ -65,7 +66,7 @@ def solve_self_adjoint(system: System, b: Array, options: SolveOptions) -> Array
 
     def real_solve(_: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         found = solve_once(system, merge(parts), options)
-        return split(times(found.x, jnp.where(found.converged, 1, jnp.nan)))
+        return split(times(found.x, jnp.where(found.converged | options.keep, 1, jnp.nan)))
 
     return merge(lax.custom_linear_solve(real_matvec, split(b), real_solve, symmetric=True))
 

@@ -4,6 +4,10 @@ Source: theory of the truncated decompositions after Naumann, arXiv:2511.14651; 
 the coefficients follow the policy stated in the documentation of ``truncax.tsvd``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +16,8 @@ import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from .products import adjoint, matmul, times
+from .divided import first_differences, second_differences
+from .products import adjoint, matmul, promoted, times
 from .tolerances import negligible
 
 
@@ -30,7 +35,7 @@ def _hermitian_product_jvp(primals, tangents):
     (a, x), (da, dx) = primals, tangents
     value = hermitian_product(a, x)
     tangent = jnp.zeros_like(value)
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(da)):
+    if _moves(da):
         da = jax.tree.map(_instantiated, da)
         _, along = jax.jvp(lambda a: a.apply(x), (a,), (da,))
         _, adjoint_along = jax.jvp(lambda a: a.apply_adjoint(x), (a,), (da,))
@@ -38,6 +43,10 @@ def _hermitian_product_jvp(primals, tangents):
     if not isinstance(dx, SymbolicZero):
         tangent = tangent + hermitian_product(a, dx)
     return value, tangent
+
+
+def _moves(tangents: Any) -> bool:
+    return not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(tangents))
 
 
 def _instantiated(d: Any) -> Any:
@@ -121,3 +130,136 @@ def _diagonal_eigh_jvp(primals, tangents):
     m = matmul(adjoint(u), matmul(dh, u))
     rotation = times(m, difference_quotients(values, threshold))
     return (values, u), (jnp.diagonal(m).real, matmul(u, rotation))
+
+
+def spectral_function(f: Any, h: Array) -> Array:
+    """``f(h)`` of a Hermitian matrix, with its first and second derivative; the third raises.
+
+    ``f``, a pytree, maps arrays of real numbers entry by entry. The expansion around ``h0 = u diag(l) u^H``, the value
+    of h without its derivative,
+
+        u (diag f(l) + f[l_i, l_j] z_ij + sum_m f[l_i, l_m, l_j] z_im z_mj) u^H,    z = u^H (h - h0) u
+
+    The eigenvectors are never differentiated: their derivative would divide by differences of values again.
+    """
+    (values, u), z = _decomposed(h)
+    first, z, second = promoted(first_differences(f, values).values, z, _second_term(f, h))
+    u, core = promoted(u, jnp.diag(f(values)).astype(z.dtype) + first * z + second)
+    return matmul(u, matmul(core, adjoint(u)))
+
+
+def _decomposed(h: Array) -> tuple[tuple[Array, Array], Array]:
+    frozen = jax.lax.stop_gradient(h)
+    values, u = jnp.linalg.eigh(frozen)
+    return (values, u), matmul(adjoint(u), matmul(_displacement(h), u))
+
+
+def _left_and_right(quotients: Array, z: Array) -> tuple[Array, Array]:
+    """``f[l_i, l_m, l_j] z_im`` and ``f[l_i, l_m, l_j] z_mj``, (k, k, k)."""
+    quotients, z = promoted(quotients, z)
+    return quotients * z[:, :, None], quotients * z[None, :, :]
+
+
+def _coefficient_dtype(f: Any, h: Array) -> Any:
+    return h.dtype if jnp.iscomplexobj(h) else jax.eval_shape(f, jnp.diagonal(h)).dtype
+
+
+@jax.custom_jvp
+def _second_term(f: Any, h: Array) -> Array:
+    """``sum_m f[l_i, l_m, l_j] z_im z_mj``: zero, and so is its derivative; neither computes the k^3 differences."""
+    return (h - h).astype(_coefficient_dtype(f, h))
+
+
+@jax.custom_jvp
+def _second_coefficients(f: Any, h: Array) -> tuple[Array, Array]:
+    """``_left_and_right`` of the second differences and of z: zero, but for the derivative."""
+    zero = (h - h).astype(_coefficient_dtype(f, h))
+    zeros = zero[:, :, None] + zero[None, :, :]
+    return zeros, zeros
+
+
+def _second_term_jvp(primals, tangents):
+    (f, h), (df, dh) = primals, tangents
+    value = _second_term(f, h)
+    (values, u), z = _decomposed(h)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(dh, SymbolicZero):
+        left, right, e = promoted(*_second_coefficients(f, h), matmul(adjoint(u), matmul(dh, u)))
+        tangent = tangent + jnp.sum(left * e[None, :, :] + right * e[:, :, None], axis=1)
+    if _moves(df):
+        left, z = promoted(_left_and_right(_along(f, df, values), z)[0], z)
+        tangent = tangent + jnp.sum(left * z[None, :, :], axis=1)
+    return value, tangent
+
+
+def _second_coefficients_jvp(primals, tangents):
+    (f, h), (df, dh) = primals, tangents
+    value = _second_coefficients(f, h)
+    (values, u), z = _decomposed(h)
+    tangent = jax.tree.map(jnp.zeros_like, value)
+    if not isinstance(dh, SymbolicZero):
+        terms = _left_and_right(second_differences(f, values), matmul(adjoint(u), matmul(dh, u)))
+        tangent = jax.tree.map(jnp.add, tangent, terms)
+    if _moves(df):
+        tangent = jax.tree.map(jnp.add, tangent, _left_and_right(_along(f, df, values), z))
+    return value, tangent
+
+
+def _along(f: Any, df: Any, values: Array) -> Array:
+    """The derivative of the second differences with respect to the arrays of f."""
+    return jax.jvp(lambda f: second_differences(f, values), (f,), (jax.tree.map(_instantiated, df),))[1]
+
+
+_second_term.defjvp(_second_term_jvp, symbolic_zeros=True)
+_second_coefficients.defjvp(_second_coefficients_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _displacement(h: Array) -> Array:
+    """``h`` less its value. Linear, but a third derivative raises: that of the expansion would be a silent zero."""
+    return h - jax.lax.stop_gradient(h)
+
+
+@_displacement.defjvp
+def _displacement_jvp(primals, tangents):
+    (h,), (dh,) = primals, tangents
+    return _displacement(h), dh * _differentiable(1, h)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _differentiable(times_more: int, h: Array) -> Array:
+    """One, that can be differentiated so many times more; an output that depends on ``h``, as ``_identity_like``."""
+    return 1 + 0 * h[0, 0]
+
+
+@_differentiable.defjvp
+def _differentiable_jvp(times_more, primals, tangents):
+    (h,), (dh,) = primals, tangents
+    if times_more == 0:
+        raise NotImplementedError(
+            "matrix_function has no third derivative with respect to H: it has first and second ones, exact at any "
+            "distance of the eigenvalues. Write a polynomial with matrix products, the exponential as "
+            "jax.scipy.linalg.expm: JAX differentiates those to any order"
+        )
+    return _differentiable(times_more, h), 0 * jnp.sum(dh) * _differentiable(times_more - 1, h)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def stationary(function: Callable[[Any, Any], Array], x: Any, y: Any) -> Array:
+    """``function(x, y)`` at a y where its derivative with respect to y vanishes, and is left out.
+
+    The second derivative knows that y moves with x.
+    """
+    return function(x, y)
+
+
+def _stationary_jvp(function, primals, tangents):
+    (x, y), (dx, _) = primals, tangents
+    if not _moves(dx):
+        value = stationary(function, x, y)
+        return value, jnp.zeros_like(value)
+    dx = jax.tree.map(_instantiated, dx)
+    return stationary(function, x, y), jax.jvp(lambda x: function(x, y), (x,), (dx,))[1]
+
+
+stationary.defjvp(_stationary_jvp, symbolic_zeros=True)

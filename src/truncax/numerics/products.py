@@ -145,3 +145,9 @@ def times(x: Array, factor: Array) -> Array:
     if factor.ndim == 1 and x.ndim == 2:
         factor = factor[None, :]
     return x * factor.astype(x.dtype)
+
+
+def promoted(*arrays: Array) -> list[Array]:
+    """The arrays of one precision, all of them complex if one of them is."""
+    dtype = next((x.dtype for x in arrays if jnp.iscomplexobj(x)), None)
+    return [x if dtype is None else x.astype(dtype) for x in arrays]

@@ -49,6 +49,11 @@ def degeneracy_rtol(dtype: Any) -> float:
     return epsilon(dtype) ** (3 / 4)
 
 
+def tie_width(dtype: Any) -> float:
+    """Two values closer than this, relative to them, are a tie to a quotient of differences, ``sqrt(eps)``."""
+    return epsilon(dtype) ** 0.5
+
+
 def negligible(dtype: Any) -> float:
     """Below this times its scale a number is rounding error, ``32 eps``."""
     return 32 * epsilon(dtype)

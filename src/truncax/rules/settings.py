@@ -17,19 +17,30 @@ from ..options import Implicit
 
 
 def solve_options(
-    derivative: Implicit, operator: LinearOperator, residual: Array, leftovers: Deflation | None, unit: Array
+    derivative: Implicit,
+    operator: LinearOperator,
+    residual: Array,
+    leftovers: Deflation | None,
+    unit: Array,
+    *,
+    singular: Array | None = None,
+    keep: bool = False,
 ) -> SolveOptions:
     """The options of the complement solve, after a forward pass with this relative ``residual``.
 
     ``unit``: what the operator of the solve is measured in, for the user's approximate inverse of it.
+    ``singular``: the columns whose system is known to be singular, that is to fail (with no reachable tolerance).
+    ``keep``: what fails is left as it is.
     """
     real = jnp.finfo(operator.dtype).dtype
     tol = _given(derivative.tol, derivative_tolerance(real, residual), real)
+    if singular is not None and not keep:
+        tol = jnp.where(singular, jnp.nan, tol)
     max_steps = 10 * min(operator.shape) if derivative.max_steps is None else derivative.max_steps
     inverse = frozen(derivative.preconditioner)
     if inverse is not None:
         inverse = jax.tree_util.Partial(_in_units, inverse, unit)
-    return SolveOptions(tol, max_steps, leftovers, inverse)
+    return SolveOptions(tol, max_steps, leftovers, inverse, keep)
 
 
 def threshold(derivative: Implicit, operator: LinearOperator) -> Array:

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ..numerics.products import adjoint, column_norms, matmul
-from ..numerics.tolerances import rounding_floor, symmetry_tolerance
+from ..numerics.tolerances import negligible, rounding_floor, singular_curvature, symmetry_tolerance
 from ..operators.operator import LinearOperator
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, Triplets, largest_singular
@@ -17,7 +17,9 @@ def _relative(x: Array, largest: Array) -> Array:
 
 def _info(
     largest: Array,
-    gaps: tuple[Array, Array],
+    values: Array,
+    discarded: Array,
+    ranks: tuple[Array, Array],
     found: Triplets | Eigenpairs,
     products: int,
     size: int,
@@ -29,32 +31,72 @@ def _info(
     allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
     status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
     consistent, otherwise = contradiction
+    cut_gaps = _relative(_nearest(values, discarded), largest)
+    itself = jnp.eye(values.shape[0], dtype=bool)
+    between = jnp.where(itself, jnp.inf, jnp.abs(values[:, None] - values[None, :]))
+    gaps = _relative(prefix_gaps(*ranks), largest)
+    degenerate = (status == Status.CONVERGED) & jnp.any(_tied(cut_gaps))
+    status = jnp.where(degenerate, Status.CUT_DEGENERATE, status)
     status = jnp.where(consistent, status, otherwise)
     status = jnp.where(finite, status, Status.NON_FINITE).astype(jnp.int32)
-    cut_gap, selection_gap = (_relative(gap, largest) for gap in gaps)
     return SolveInfo(
         status=status,
-        converged=status == Status.CONVERGED,
+        converged=(status == Status.CONVERGED) | (status == Status.CUT_DEGENERATE),
         residual_norms=residual_norms,
         iterations=found.iterations,
         products=found.products + products,
-        cut_gap=cut_gap,
-        selection_gap=selection_gap,
+        cut_gap=jnp.min(cut_gaps),
+        selection_gap=gaps[-1],
+        min_kept_gap=_relative(jnp.min(between), largest),
+        gaps=gaps,
     )
+
+
+def _nearest(values: Array, discarded: Array) -> Array:
+    """The distance of each kept value from the nearest discarded one."""
+    return jnp.min(jnp.abs(values[:, None] - discarded[None, :]), axis=1, initial=jnp.inf)
+
+
+def _tied(cut_gaps: Array) -> Array:
+    return cut_gaps <= singular_curvature(cut_gaps.dtype)
+
+
+def tied_triplets(operator: LinearOperator, found: Triplets, which: str) -> Array:
+    """The kept triplets (k,) whose value equals a discarded one: their complement system is singular."""
+    return _tied(_relative(_nearest(found.s, _discarded(operator, found, which)), largest_singular(found)))
+
+
+def tied_pairs(found: Eigenpairs, which: str) -> Array:
+    """The same for eigenpairs; but the rule masks the zeros of "LM" and of A = 0, which have only zeros beside them."""
+    masked = (jnp.abs(found.values) <= negligible(found.values.dtype) * found.largest) & (
+        (which == "LM") | (found.largest == 0)
+    )
+    return _tied(_relative(_nearest(found.values, found.leftover), found.largest)) & ~masked
+
+
+def _discarded(operator: LinearOperator, found: Triplets, which: str) -> Array:
+    """The leftover values and, if m != n, the zeros of the longer side; under "SM" those are kept apart by the rule."""
+    m, n = operator.shape
+    return found.leftover if m == n or which == "SM" else jnp.append(found.leftover, 0)
+
+
+def prefix_gaps(kept: Array, discarded: Array) -> Array:
+    """The smallest distance of the first j kept from all the others, for j = 1..k."""
+    k = kept.shape[0]
+    others = jnp.concatenate([kept, discarded, jnp.full(1, jnp.inf, kept.dtype)])
+    distances = jnp.abs(kept[:, None] - others[None, :])
+    nearest_later = lax.cummin(distances, axis=1, reverse=True)[:, 1 : k + 1]
+    return jnp.diagonal(lax.cummin(nearest_later, axis=0))
 
 
 def certify_triplets(
     operator: LinearOperator, found: Triplets, which: str, tol: Array, finite: Array, linear: Array
 ) -> SolveInfo:
-    """The ``SolveInfo`` of singular triplets. When m != n the zeros of the longer side count as discarded."""
-    s, (m, n), largest = found.s, operator.shape, largest_singular(found)
-    if which == "SM":
-        # The zeros of the longer side are a null space of their own, kept apart by the rule.
-        gap = jnp.min(found.leftover, initial=jnp.inf) - s[-1]
-    else:
-        discarded = found.leftover if m == n else jnp.append(found.leftover, 0)
-        gap = s[-1] - jnp.max(discarded, initial=-jnp.inf)
-    return _info(largest, (gap, gap), found, 2 * operator.opaque, max(m, n), tol, finite, (linear, Status.NOT_LINEAR))
+    """The ``SolveInfo`` of singular triplets."""
+    s, largest, size = found.s, largest_singular(found), max(operator.shape)
+    discarded, contradiction = _discarded(operator, found, which), (linear, Status.NOT_LINEAR)
+    ranks = s, discarded
+    return _info(largest, s, discarded, ranks, found, 2 * operator.opaque, size, tol, finite, contradiction)
 
 
 def certify_eigenpairs(
@@ -62,17 +104,10 @@ def certify_eigenpairs(
 ) -> SolveInfo:
     """The ``SolveInfo`` of eigenpairs."""
     values, leftover, largest = found.values, found.leftover, found.largest
-    cut_gap = jnp.min(jnp.abs(values[:, None] - leftover[None, :]), initial=jnp.inf)
-    if which == "BE":
-        selection_gap = cut_gap
-    elif leftover.shape[0]:
-        rank = jnp.abs if which == "LM" else jnp.asarray
-        selection_gap = jnp.abs(rank(values[-1]) - rank(leftover[0]))
-    else:
-        selection_gap = jnp.full_like(cut_gap, jnp.inf)
+    ranks = (jnp.abs(values), jnp.abs(leftover)) if which == "LM" else (values, leftover)
     # The two vectors of the Hermitian test are products as well.
     size, contradiction = found.Q.shape[0], (hermitian, Status.NOT_HERMITIAN)
-    return _info(largest, (cut_gap, selection_gap), found, 2, size, tol, finite, contradiction)
+    return _info(largest, values, leftover, ranks, found, 2, size, tol, finite, contradiction)
 
 
 def is_hermitian(operator: LinearOperator, key: Array) -> Array:
