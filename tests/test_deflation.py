@@ -153,7 +153,8 @@ def test_rayleigh_ritz_makes_the_leftovers_eigenvectors_of_the_projection():
     W = jnp.linalg.qr(jnp.asarray(b))[0]
     found = deflation(lambda x: jnp.asarray(C) @ x, W)
     assert isinstance(found, Deflation)
-    rotated, product = found.basis[:K].T, found.basis[K:].T
+    rotated, rest = found.basis[:K].T, found.basis[K:].T
     np.testing.assert_allclose(rotated.conj().T @ C @ rotated, jnp.diag(found.theta), atol=1e-14)
-    np.testing.assert_allclose(product, C @ rotated, atol=1e-14)
-    np.testing.assert_allclose(found.gram, found.basis @ found.basis.conj().T, atol=1e-14)
+    np.testing.assert_allclose(C @ rotated, rotated @ jnp.diag(found.theta).astype(rest.dtype) + rest, atol=1e-14)
+    np.testing.assert_allclose(rotated.conj().T @ rest, 0, atol=1e-14)
+    np.testing.assert_allclose(found.gram, rest.T @ rest.conj(), atol=1e-14)

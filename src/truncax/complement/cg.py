@@ -40,6 +40,7 @@ def block_cg(
     max_steps: int,
     preconditioner: Preconditioner | None = None,
     lengths: Array | None = None,
+    project: Callable[[Array], Array] = lambda r: r,
 ) -> BlockSolution:
     """Solve ``matvec(x) = b`` for every row of ``b`` (p, n), all rows in one block product per step.
 
@@ -49,6 +50,9 @@ def block_cg(
     below ``32 eps`` of the longest is rounding error and gets zero. A row whose operator is singular to working
     precision (curvature below ``128 eps`` of the largest one seen), or whose residual is not finite, stops as not
     converged.
+
+    Where the vectors are to stay in a subspace, ``project`` brings every residual back: what rounding adds outside is
+    never reduced there, and where it counts the iteration stalls and then diverges.
 
     Rows, because XLA on a CPU then multiplies a block by A and by A^H twice as fast.
 
@@ -86,7 +90,7 @@ def block_cg(
         active = s.active & definite
         alpha = jnp.where(active, s.rz / jnp.where(active, pq, 1), 0)
         x = s.x + times(s.p, alpha[:, None])
-        r = s.r - times(q, alpha[:, None])
+        r = project(s.r - times(q, alpha[:, None]))
         z = r if preconditioner is None else preconditioner.apply(r)
         rr, rz = row_inner(r, r), row_inner(r, z)
         beta = jnp.where(active, rz / jnp.where(active, s.rz, 1), 0)

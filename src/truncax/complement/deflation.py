@@ -9,10 +9,9 @@ is the balancing preconditioner (BNN). It moves the eigenvalues that W knows to 
 W only decides how many steps are needed. A-DEF2 is the same without the factor on the right, which is the identity
 in exact arithmetic; with rounding and poor W it takes up to six times the steps.
 
-All that a step needs of W and C W are the products of a vector with them and their own Gram matrix: they are read
-twice a step, once for the coefficients and once for the combination.
-
-Source: Tang, Nabben, Vuik and Erlangga, J. Sci. Comput. 39 (2009).
+With ``C W = W diag(theta) + R`` and ``W^H R = 0``, ``K_j W = W E_j + beta_j R``: all of it comes from the products of a
+vector with W and R, which are read twice a step, for the coefficients and for the combination, and from ``R^H R``.
+Nothing cancels there, even where E_j is as small as the gap.
 """
 
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.gram import inverse_root
 from ..numerics.products import adjoint, materialised, matmul, times
 from ..numerics.tolerances import singular_curvature
 
@@ -36,8 +36,8 @@ class Spectral(NamedTuple):
 
 
 class Deflation(NamedTuple):
-    """``basis`` (2p, n), the rows of W and of C W, their Gram matrix ``gram`` (2p, 2p), and ``theta`` (p,) with
-    ``W^H C W = diag(theta)``.
+    """``basis`` (2p, n), the rows of W and of R, ``gram = R^H R`` (p, p) and ``theta`` (p,), with ``W^H C W =
+    diag(theta)`` and ``C W = W diag(theta) + R``.
     """
 
     basis: Array
@@ -46,11 +46,15 @@ class Deflation(NamedTuple):
 
 
 def deflation(C: Callable[[Array], Array], W: Array) -> Deflation:
-    """Rayleigh-Ritz of C on orthonormal columns ``W`` (n, p), by one product with p vectors."""
+    """Rayleigh-Ritz of C on columns ``W`` (n, p), nearly orthonormal or zero, by one product with p vectors."""
+    gram = matmul(adjoint(W), W)
+    none = jnp.diag((jnp.diagonal(gram).real < 0.5).astype(W.dtype))
+    W = matmul(W, inverse_root(gram + none, jnp.int32(W.shape[1])))
     CW = C(W)
     theta, y = jnp.linalg.eigh(matmul(adjoint(W), CW))
-    basis = jnp.concatenate([matmul(y.T, W.T), matmul(y.T, CW.T)])
-    return Deflation(*lax.stop_gradient((basis, matmul(basis, adjoint(basis)), theta)))
+    W = matmul(W, y)
+    R = matmul(CW, y) - times(W, theta)
+    return Deflation(*lax.stop_gradient((jnp.concatenate([W.T, R.T]), matmul(R.T, jnp.conj(R)), theta)))
 
 
 class Preconditioner(NamedTuple):
@@ -76,33 +80,29 @@ def preconditioner(
     known = e > singular_curvature(theta.dtype) * size
     inverse = jnp.where(known, 1 / jnp.where(known, e, 1), 0)
 
-    def along(r: Array) -> Array:
-        """The products with W and with C W."""
-        return materialised(adjoint(matmul(basis, adjoint(r))))
+    weight = times(inverse, beta[:, None])
 
-    def applied(y: Array) -> Array:
-        """What K makes of ``y @ W``, as coefficients of W and of C W."""
-        return jnp.concatenate([times(y, alpha[:, None]), times(y, beta[:, None])], axis=1)
+    def along(r: Array) -> tuple[Array, Array]:
+        """The products with W and with R."""
+        products = materialised(adjoint(matmul(basis, adjoint(r))))
+        return products[:, :p], products[:, p:]
 
-    def coarse(products: Array) -> Array:
-        """``y`` with ``Q K z = y @ W``, from the ``products`` of z with W and C W."""
-        Kz = times(products[:, :p], alpha[:, None]) + times(products[:, p:], beta[:, None])
-        return times(Kz, inverse)
+    def combined(of_W: Array, of_R: Array) -> Array:
+        return matmul(jnp.concatenate([of_W, of_R], axis=1), basis)
 
     def start(b: Array) -> tuple[Array, Array]:
         """``Q b`` and ``(I - K Q) b``."""
-        y = times(along(b)[:, :p], inverse)
-        return matmul(y, basis[:p]), b - matmul(applied(y), basis)
+        c, _ = along(b)
+        return matmul(times(c, inverse), basis[:p]), b - combined(jnp.where(known, c, 0), times(c, weight))
 
     def apply(r: Array) -> Array:
-        products = along(r)
-        y = times(products[:, :p], inverse)
-        Ky = applied(y)
+        c, d = along(r)
+        c, x, y = jnp.where(known, c, 0), times(c, inverse), times(c, weight)
         if inner is None:
-            y = y - coarse(times(products - matmul(Ky, gram), 1 / size))
-            both = jnp.concatenate([y, jnp.zeros_like(y)], axis=1) - times(Ky, 1 / size)
-            return times(r, 1 / size) + matmul(both, basis)
-        z = inner(r - matmul(Ky, basis))
-        return z + matmul(y - coarse(along(z)), basis[:p])
+            again = times(d - matmul(y, gram), weight)
+            return times(r, 1 / size) + combined(x - times(c + again, 1 / size), times(y, -1 / size))
+        z = inner(r - combined(c, y))
+        c, d = along(z)
+        return z + matmul(x - jnp.where(known, c, 0) - times(d, weight), basis[:p])
 
     return Preconditioner(start, apply)

@@ -74,8 +74,7 @@ def solve_self_adjoint(system: System, b: Array, options: SolveOptions) -> Array
 def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution:
     """What ``solve_self_adjoint`` finds, and how; without a derivative.
 
-    On the span of the kept vectors the solution is known; in the complement it takes conjugate gradients, whose
-    vectors stay there because every product is projected.
+    On the span of the kept vectors the solution is known; in the complement it takes conjugate gradients.
     """
     spectral, sign, kept = lax.stop_gradient((system.spectral, system.sign, system.kept))
     alpha, beta, size = spectral
@@ -85,7 +84,7 @@ def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution
         return r - matmul(matmul(r, into), back)
 
     def matvec(p: Array) -> Array:
-        return projected(times(p, alpha[:, None]) + times(system.product(p.T).T, beta[:, None]))
+        return times(p, alpha[:, None]) + times(system.product(p.T).T, beta[:, None])
 
     inner = None
     if options.preconditioner is not None:
@@ -100,6 +99,7 @@ def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution
         max_steps=options.max_steps,
         preconditioner=preconditioner(options.deflation, spectral, inner),
         lengths=column_norms(b),
+        project=projected,
     )
     return found._replace(x=(found.x + times(rows - inside, 1 / size)).T)
 
