@@ -56,6 +56,35 @@ def test_an_exhausted_space_gives_zero_rows():
     np.testing.assert_allclose(coefficients @ q[:10] + factor @ rows, w, atol=1e-13)
 
 
+def test_a_refilled_row_has_no_part_in_the_split():
+    rng = np.random.default_rng(9)
+    basis = jnp.asarray(orthonormal(rng, N, 10).T)
+    w = random(rng, (3, N))
+    w[1] = 0
+    spare = random_directions(jax.random.key(0), N, 3, jnp.float64)
+    rows, factor, *_ = orthonormalise(basis, jnp.asarray(w), lambda: spare(jnp.int32(5)))
+    np.testing.assert_allclose(rows @ rows.T, np.eye(3), atol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(factor, axis=0)[2], 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_a_nearly_orthogonal_basis_is_exhausted_too(complex_):
+    """What it leaves of a vector in its span, 1e-8, is no direction outside."""
+    rng = np.random.default_rng(8)
+    q = orthonormal(rng, 12, 12, complex_).T
+    for filled in (10, 12):
+        basis = (q + 1e-8 * random(rng, q.shape, complex_))[:filled]
+        basis = jnp.asarray(basis / np.linalg.norm(basis, axis=1)[:, None])
+        spare = random_directions(jax.random.key(0), 12, 3, basis.dtype)
+        for w in (random(rng, (3, 12), complex_), random(rng, (3, filled), complex_) @ basis):
+            fresh = spare(jnp.int32(1))
+            split = orthonormalise(basis, jnp.asarray(w), lambda fresh=fresh: fresh, loose=1e-7)
+            lengths = [1, 1, 0] if filled == 10 else [0, 0, 0]
+            np.testing.assert_allclose(np.linalg.norm(split.rows, axis=1), lengths, atol=1e-14)
+            np.testing.assert_allclose(split.coefficients @ basis + split.factor @ split.rows, w, atol=1e-13)
+            assert np.max(np.abs(split.rows @ basis.conj().T)) <= 1e-7
+
+
 def test_random_directions_do_not_repeat():
     spare = random_directions(jax.random.key(0), 30, 4, jnp.float64)
     x = jnp.concatenate([spare(jnp.int32(i)) for i in range(60)])

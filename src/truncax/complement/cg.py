@@ -51,8 +51,9 @@ def block_cg(
     precision (curvature below ``128 eps`` of the largest one seen), or whose residual is not finite, stops as not
     converged.
 
-    Where the vectors are to stay in a subspace, ``project`` brings every residual back: what rounding adds outside is
-    never reduced there, and where it counts the iteration stalls and then diverges.
+    ``tol`` may be one for each row; a row whose ``tol`` is NaN fails at once. Where the vectors are to stay in a
+    subspace, ``project`` brings every residual back: what rounding adds outside is never reduced there, and where it
+    counts the iteration stalls and then diverges.
 
     Rows, because XLA on a CPU then multiplies a block by A and by A^H twice as fast.
 
@@ -65,7 +66,7 @@ def block_cg(
     rows = times(b, jnp.where(wanted, 1 / scale, 0)[:, None])
     x, r = (jnp.zeros_like(rows), rows) if preconditioner is None else preconditioner.start(rows)
     z = r if preconditioner is None else preconditioner.apply(r)
-    rr = row_inner(r, r)
+    rr, hopeless = row_inner(r, r), jnp.isnan(tol)
     start = _State(
         x=x,
         r=r,
@@ -73,8 +74,8 @@ def block_cg(
         rz=row_inner(r, z),
         rr=rr,
         curvature=jnp.zeros_like(norms),
-        active=wanted & ~(rr <= tol * jnp.abs(tol)),
-        broken=jnp.zeros_like(wanted),
+        active=wanted & ~hopeless & ~(rr <= tol * jnp.abs(tol)),
+        broken=wanted & hopeless,
         steps=jnp.zeros((), jnp.int32),
     )
 

@@ -90,8 +90,13 @@ def _orthogonal(x: Array) -> tuple[Array, Array]:
     return matmul(adjoint(e), x), e
 
 
-# Refills and passes that a block gets, at most; more than two are rare.
-_REFILLS, _PASSES = 3, 8
+def _beside(rows: Array, w: Array) -> Array:
+    """``w`` without its part along orthonormal rows: a random row must not turn those that stand beside it."""
+    return w - matmul(_along(rows, w), rows)
+
+
+# Refills and passes that a block gets, at most: two passes show that nothing is left of a row, of the last one too.
+_REFILLS, _PASSES = 2, 8
 
 
 def orthonormalise(
@@ -119,15 +124,17 @@ def orthonormalise(
         rest = lax.cond(found, lambda: state.rows - matmul(removed, basis), lambda: state.rows)
         y, inner = _orthogonal(times(rest.T, weights).T if len(weights) > 1 else rest)
         lengths = _lengths(_gram(y))
-        alive = ~(lengths <= negligible(w.dtype) * state.size)
+        # A basis that is orthogonal to ``loose`` only leaves that much of a row inside it, at every pass anew.
+        reach = lengths * jnp.sqrt(jnp.sum((jnp.abs(inner) * state.reach[:, None]) ** 2, axis=0))
+        alive = ~(reach <= negligible(w.dtype) * size)
         inverse = jnp.where(alive, 1 / jnp.where(alive, lengths, 1), 0)
         refill = jnp.any(~alive) & (state.refills < _REFILLS)
         rows = times(y.T, inverse).T
-        rows = lax.cond(refill, lambda: jnp.where(alive[:, None], rows, spare()), lambda: rows)
+        rows = lax.cond(refill, lambda: jnp.where(alive[:, None], rows, _beside(rows, spare())), lambda: rows)
         even = jnp.all(~alive | (lengths > 0.1 * jnp.max(lengths)))
         return _Pass(
             rows=rows,
-            size=jnp.ones_like(state.size),
+            reach=jnp.where(alive, reach, size),
             factor=times(matmul(state.factor, times(inner.T, 1 / weights).T), jnp.where(alive, lengths, 0)),
             coefficients=state.coefficients + matmul(state.factor, removed),
             products=times(matmul(times(adjoint(inner), weights), products).T, inverse).T,
@@ -137,9 +144,11 @@ def orthonormalise(
         )
 
     rest, coefficients = _without(basis, w, near)
+    size = jnp.max(_lengths(_gram(w)))
+    size = jnp.where(size > 0, size, 1)
     start = _Pass(
         rows=rest,
-        size=jnp.max(_lengths(_gram(w))),
+        reach=jnp.ones_like(weights),
         factor=jnp.eye(w.shape[0], dtype=w.dtype),
         coefficients=coefficients,
         products=jnp.zeros_like(coefficients),
@@ -152,8 +161,10 @@ def orthonormalise(
 
 
 class _Pass(NamedTuple):
+    """Rows on their way; ``reach``, what each is worth in terms of w."""
+
     rows: Array
-    size: Array
+    reach: Array
     factor: Array
     coefficients: Array
     products: Array

@@ -68,7 +68,8 @@ def golub_kahan(
     index, columns = (jnp.arange(size, dtype=jnp.int32) for size in (ncv, ncv + wait))
     random_v, random_u = (random_directions(key, size, block, dtype) for size in (n, m))
 
-    loose = semiorthogonal(dtype)
+    # Where the basis may fill the space, what is left of a vector outside of it must be told from rounding.
+    loose = semiorthogonal(dtype) if n > ncv + 2 * wait else None
 
     def fill(i, carry):
         U, V, B, gram_u, gram_v, width, at, first = carry
