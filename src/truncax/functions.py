@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from .arguments import check_matrix, check_positive
-from .decompositions import invariant_subspace, singular_subspaces
+from .entry import hermitian, singular
 from .numerics.derivative import spectral_function, stationary
 from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype, tie_width
@@ -73,20 +73,8 @@ def low_rank_approximation(
     Source: Eckart and Young, Psychometrika 1 (1936); the derivative as ``singular_subspaces``.
 
     """
-    if isinstance(given := check_matrix(a, hermitian=False), LinearOperator):
-        _refuse_pytrees(given, "singular_subspaces")
-    (U, C, Vh), info = singular_subspaces(
-        a,
-        k,
-        which=which,
-        solver=solver,
-        derivative=derivative,
-        v0=v0,
-        key=key,
-        tol=tol,
-        on_failure=on_failure,
-        return_info=True,
-    )
+    _refuse_pytrees(a, "singular_subspaces", hermitian=False)
+    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
     approximation = matmul(matmul(U, C), Vh)
     return (approximation, info) if return_info else approximation
 
@@ -139,20 +127,8 @@ def spectral_projector(
     Source: Kato, Perturbation Theory for Linear Operators, section II.1.4 (analytic wherever the cut has a gap).
 
     """
-    if isinstance(given := check_matrix(a, hermitian=True), LinearOperator):
-        _refuse_pytrees(given, "invariant_subspace")
-    (Q, _), info = invariant_subspace(
-        a,
-        k,
-        which=which,
-        solver=solver,
-        derivative=derivative,
-        v0=v0,
-        key=key,
-        tol=tol,
-        on_failure=on_failure,
-        return_info=True,
-    )
+    _refuse_pytrees(a, "invariant_subspace", hermitian=True)
+    (Q, _), info = hermitian(a, k, None, which, None, solver, derivative, v0, key, tol, on_failure, vectors=False)
     projector = matmul(Q, adjoint(Q))
     return (projector, info) if return_info else projector
 
@@ -304,8 +280,9 @@ def _rows(columns: Any) -> Any:
     return adjoint(columns) if isinstance(columns, jax.Array) and columns.ndim >= 2 else columns
 
 
-def _refuse_pytrees(operator: LinearOperator, instead: str) -> None:
-    if operator.domain is not None or operator.codomain is not None:
+def _refuse_pytrees(a: Any, instead: str, *, hermitian: bool) -> None:
+    a = check_matrix(a, hermitian=hermitian)
+    if isinstance(a, LinearOperator) and (a.domain is not None or a.codomain is not None):
         raise TypeError(f"a is an operator on pytrees, and this function returns an array: use truncax.{instead}")
 
 

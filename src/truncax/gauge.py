@@ -120,7 +120,7 @@ def fix_gauge(result: Any) -> Any:
         >>> result.U[:2, :2].tolist(), result.Vh[:2, :2].tolist()
         ([[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]])
 
-    Source: the convention is the one of many LAPACK wrappers; the derivative is that of the formula.
+    Source: for real vectors the convention of ``svd_flip`` in scikit-learn; the derivative is that of the formula.
 
     """
     if not isinstance(result, TSVDResult | TEighResult):

@@ -79,7 +79,6 @@ def preconditioner(
     e = alpha[:, None] + beta[:, None] * theta[None, :]
     known = e > singular_curvature(theta.dtype) * size
     inverse = jnp.where(known, 1 / jnp.where(known, e, 1), 0)
-
     weight = times(inverse, beta[:, None])
 
     def along(r: Array) -> tuple[Array, Array]:

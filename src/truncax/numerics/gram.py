@@ -2,7 +2,8 @@
 
 Rounding makes the vectors of a Krylov sequence lose their orthogonality slowly. To remove what is lost takes a read
 of the whole basis for each vector; to measure it takes another, and the small matrix ``G = Q^H Q`` then says all:
-``Q G^(-1/2)`` is orthonormal, and whoever rotates the basis anyway does that at no cost.
+``Q G^(-1/2)`` is orthonormal, and whoever rotates the basis anyway does that at no cost. Where nothing is filled yet G
+is the identity.
 """
 
 from typing import NamedTuple
@@ -12,11 +13,6 @@ from jax import Array, lax
 
 from .orthonormal import Block
 from .products import adjoint, matmul
-
-
-def known(size: int, dtype: jnp.dtype) -> Array:
-    """``G`` of a basis that is orthonormal, or of which nothing is filled."""
-    return jnp.eye(size, dtype=dtype)
 
 
 def with_block(gram: Array, block: Block, at: Array) -> Array:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.gram import inverse_root, known, with_block, without
+from ..numerics.gram import inverse_root, with_block, without
 from ..numerics.orthonormal import Near, orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
 from ..numerics.tolerances import semiorthogonal
@@ -119,8 +119,8 @@ def golub_kahan(
         B = jnp.where(kept[:, None] & kept[None, :], state.core, 0)
         B = jnp.concatenate([B, jnp.zeros((ncv, wait), dtype)], axis=1)
         B = lax.dynamic_update_slice_in_dim(B, coupling, keep, axis=1)
-        gram_v = lax.dynamic_update_slice(known(ncv + wait, dtype), own, (keep, keep))
-        return U, V, B, known(ncv, dtype), gram_v, width, W
+        gram_v = lax.dynamic_update_slice(jnp.eye(ncv + wait, dtype=dtype), own, (keep, keep))
+        return U, V, B, jnp.eye(ncv, dtype=dtype), gram_v, width, W
 
     def cycle(state: _State) -> _State:
         restart = state.restart
@@ -162,8 +162,8 @@ def golub_kahan(
         U=jnp.zeros((ncv, m), dtype),
         V=V,
         B=jnp.zeros((ncv, ncv + wait), dtype),
-        gram_u=known(ncv, dtype),
-        gram_v=known(ncv + wait, dtype),
+        gram_u=jnp.eye(ncv, dtype=dtype),
+        gram_v=jnp.eye(ncv + wait, dtype=dtype),
         W=jnp.zeros((min(MOST_LEFTOVERS, ncv - k), n), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.gram import inverse_root, known, with_block, without
+from ..numerics.gram import inverse_root, with_block, without
 from ..numerics.orthonormal import Near, orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
 from ..numerics.tolerances import semiorthogonal
@@ -106,7 +106,7 @@ def lanczos(
         H = jnp.where(kept[:, None] & kept[None, :], state.core, 0)
         H = jnp.concatenate([H, jnp.zeros((wait, ncv), dtype)])
         H = lax.dynamic_update_slice_in_dim(H, coupling, keep, axis=0)
-        gram = lax.dynamic_update_slice(known(ncv + wait, dtype), own, (keep, keep))
+        gram = lax.dynamic_update_slice(jnp.eye(ncv + wait, dtype=dtype), own, (keep, keep))
         return Q, H, gram, width, W
 
     def cycle(state: _State) -> _State:
@@ -151,7 +151,7 @@ def lanczos(
     state = _State(
         Q=Q,
         H=jnp.zeros((ncv + wait, ncv), dtype),
-        gram=known(ncv + wait, dtype),
+        gram=jnp.eye(ncv + wait, dtype=dtype),
         W=jnp.zeros((min(MOST_LEFTOVERS, ncv - k), n), dtype),
         filled=jnp.int32(0),
         width=jnp.int32(wait),

@@ -1,0 +1,118 @@
+"""The complement solve inverts the very operator whose derivative JAX takes, on the whole space, at any deflation."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import error, hermitian, matrix, random
+
+from truncax.complement.cg import block_cg
+from truncax.complement.deflation import Spectral, deflation, preconditioner
+from truncax.complement.solve import SolveOptions, solve_once
+from truncax.operators.dense import DenseOperator
+from truncax.operators.operator import Hermitian
+from truncax.rules.eigh import invariant_deflation, invariant_system
+from truncax.rules.svd import singular_deflation, singular_system
+
+N, K = 30, 4
+COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
+
+
+def system_and_leftovers(which, complex_):
+    rng = np.random.default_rng(0)
+    values = np.concatenate([[3.0, 2.5, 2.0, 1.8], np.linspace(1.2, 0.9, N - 8), [0.4, 0.3, 0.2, 0.1]])
+    size = jnp.asarray(3.0)
+    if which in ("svd LM", "svd SM"):
+        a = jnp.asarray(matrix(rng, (N, N), values, complex_))
+        operator, (U, s, Vh) = DenseOperator.of(a), jnp.linalg.svd(a)
+        U, V = (x[:, ::-1] if which == "svd SM" else x for x in (U, Vh.conj().T))
+        s = s[::-1] if which == "svd SM" else s
+        C = jnp.diag(s[:K]).astype(a.dtype)
+        system = singular_system(operator, U[:, :K], C, V[:, :K], size, which[-2:])
+        return system, singular_deflation(operator, U[:, :K], V[:, :K], U[:, K : K + 6])
+    signs = np.where(np.arange(N) % 2, -1, 1) if which in ("LM", "BE") else 1
+    a = jnp.asarray(hermitian(rng, values * signs, complex_))
+    operator = Hermitian(DenseOperator.of(a))
+    values, Q = jnp.linalg.eigh(a)
+    order = {"LA": np.argsort(-values), "SA": np.argsort(values), "LM": np.argsort(-np.abs(values))}
+    order["BE"] = np.ravel(np.stack([order["LA"], order["SA"]], axis=1))[:N]
+    Q, values = Q[:, order[which]], values[order[which]]
+    H = jnp.diag(values[:K]).astype(a.dtype)
+    system = invariant_system(operator, Q[:, :K], H, size, which).system
+    return system, invariant_deflation(operator, Q[:, :K], Q[:, K : K + 6])
+
+
+@COMPLEX
+@pytest.mark.parametrize("which", ["svd LM", "svd SM", "LA", "SA", "LM", "BE"])
+def test_the_solve_inverts_the_operator_on_the_whole_space(which, complex_):
+    system, leftovers = system_and_leftovers(which, complex_)
+    b = jnp.asarray(random(np.random.default_rng(1), (N, K), complex_))
+    for given in (None, leftovers):
+        found = solve_once(system, b, SolveOptions(jnp.asarray(1e-14), 500, given))
+        assert jnp.all(found.converged)
+        assert error(system.matvec(found.x), b) <= 1e-12
+
+
+@COMPLEX
+def test_what_lies_in_the_kept_span_takes_no_step(complex_):
+    """The rest is rounding error then, and measured by the whole right-hand side."""
+    system, leftovers = system_and_leftovers("SA", complex_)
+    b = system.kept @ jnp.asarray(random(np.random.default_rng(2), (K, K), complex_))
+    found = solve_once(system, b, SolveOptions(jnp.asarray(1e-13), 500, leftovers))
+    assert found.steps == 0
+    assert error(system.matvec(found.x), b) <= 1e-13
+
+
+def test_a_row_without_a_tolerance_fails_at_once():
+    b = jnp.asarray(random(np.random.default_rng(3), (3, N)))
+    tol = jnp.asarray([1e-10, jnp.nan, 1e-10])
+    found = block_cg(lambda x: 2 * x, b, tol=tol, max_steps=100)
+    assert found.converged.tolist() == [True, False, True]
+    assert found.steps == 1
+    np.testing.assert_allclose(found.x[0], b[0] / 2)
+    assert block_cg(lambda x: 2 * x, b, tol=jnp.full(3, jnp.nan), max_steps=100).steps == 0
+
+
+@COMPLEX
+@pytest.mark.parametrize("inner", [False, True], ids=["scalar", "preconditioner"])
+def test_the_balancing_preconditioner_is_its_formula(inner, complex_):
+    """For vectors W that know nothing of the operator: with Ritz vectors alone half of the terms vanish."""
+    rng, p = np.random.default_rng(4), 5
+    C = hermitian(rng, np.linspace(1, 0, N), complex_)
+    M = hermitian(rng, np.linspace(1, 2, N), complex_) if inner else np.eye(N) / 1.5
+    W = np.linalg.qr(random(rng, (N, p), complex_))[0]
+    alpha, beta = np.array([1.0, 1.2, 2.0]), -np.array([0.99, 0.9, 0.8])
+    spectral = Spectral(jnp.asarray(alpha), jnp.asarray(beta), jnp.asarray(1.5))
+    given = deflation(lambda x: jnp.asarray(C) @ x, jnp.asarray(W))
+    apply = (lambda r: (jnp.asarray(M) @ r.T).T) if inner else None
+    found = preconditioner(given, spectral, apply)
+    r = random(rng, (3, N), complex_)
+    x, rest = found.start(jnp.asarray(r))
+    z = found.apply(jnp.asarray(r))
+    for j in range(3):
+        K_j, one = alpha[j] * np.eye(N) + beta[j] * C, np.eye(N)
+        Q = W @ np.linalg.solve(W.conj().T @ K_j @ W, W.conj().T)
+        np.testing.assert_allclose(x[j], Q @ r[j], atol=1e-12)
+        np.testing.assert_allclose(rest[j], (one - K_j @ Q) @ r[j], atol=1e-12)
+        np.testing.assert_allclose(z[j], ((one - Q @ K_j) @ M @ (one - K_j @ Q) + Q) @ r[j], atol=1e-12)
+
+
+def test_leftovers_that_are_not_orthonormal_any_more_change_nothing():
+    """As after a polish, when the kept vectors have moved: the exact solution, from vectors off by 1e-3."""
+    rng = np.random.default_rng(5)
+    C = hermitian(rng, np.linspace(1, 0, N))
+    W = np.linalg.qr(random(rng, (N, 4)))[0] @ (np.eye(4) + 1e-3 * random(rng, (4, 4)))
+    given = deflation(lambda x: jnp.asarray(C) @ x, jnp.asarray(np.concatenate([W, np.zeros((N, 2))], axis=1)))
+    w = np.asarray(given.basis[:6])
+    np.testing.assert_allclose(np.sort(np.linalg.norm(w, axis=1)), [0, 0, 1, 1, 1, 1], atol=1e-12)
+    spectral = Spectral(jnp.ones(2), -jnp.asarray([0.9, 0.8]), jnp.ones(()))
+    b = jnp.asarray(random(rng, (2, N)))
+    found = block_cg(
+        lambda x: x - jnp.asarray([[0.9], [0.8]]) * (x @ jnp.asarray(C)),
+        b,
+        tol=jnp.asarray(1e-14),
+        max_steps=200,
+        preconditioner=preconditioner(given, spectral, None),
+    )
+    exact = np.stack([np.linalg.solve(np.eye(N) - g * C, y) for g, y in zip((0.9, 0.8), b, strict=True)])
+    assert jnp.all(found.converged)
+    assert error(found.x, exact) <= 1e-13
