@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from checks import mm
+from profiles import crossed
 from references import error, hermitian, hermitian_function_gradient, matrix, random
 
 import truncax
@@ -41,26 +42,25 @@ def with_gradients(name, k, which, solver, on_failure="raise"):
     return run
 
 
-@pytest.mark.parametrize(("name", "which"), [("tsvd", "LM"), ("teigh", "SA")])
-@pytest.mark.parametrize("native", [True, False], ids=["native", "dense"])
-def test_the_status_of_a_tie(name, which, native):
+@crossed("name, native, dtype", ["tsvd", "teigh"], [True, False], ["float64", "float32"], rows=4)
+def test_the_status_of_a_tie(name, native, dtype):
     """Exactly where the derivative of the subspace has no digit left; the sum keeps its subgradient."""
     solver = NATIVE[name] if native else truncax.Dense()
-    for dtype in ("float64", "float32"):
-        rng = np.random.default_rng(0)
-        eps = np.finfo(dtype).eps
-        for gap in (0, 4 * eps, 1e4 * eps):
-            values = np.r_[2.0, 1.0, 1.0 - gap, BELOW]
-            a = hermitian(rng, -values) if which == "SA" else matrix(rng, (20, 20), values)
-            w = jnp.asarray(random(rng, (20, 20)), dtype)
-            a = jnp.asarray(a, dtype)
-            info, projector, total = with_gradients(name, 2, which, solver)(a, w)
-            tied = gap < 100 * eps
-            assert info.status == (Status.CUT_DEGENERATE if tied else Status.CONVERGED), (dtype, gap)
-            assert bool(info.converged)
-            assert bool(jnp.all(jnp.isnan(projector))) == tied
-            assert abs(float(jnp.linalg.norm(total)) - np.sqrt(2)) <= 100 * eps
-            assert np.linalg.norm(total, 2) <= 1 + 100 * eps
+    which = "SA" if name == "teigh" else "LM"
+    rng = np.random.default_rng(0)
+    eps = np.finfo(dtype).eps
+    for gap in (0, 4 * eps, 1e4 * eps):
+        values = np.r_[2.0, 1.0, 1.0 - gap, BELOW]
+        a = hermitian(rng, -values) if which == "SA" else matrix(rng, (20, 20), values)
+        w = jnp.asarray(random(rng, (20, 20)), dtype)
+        a = jnp.asarray(a, dtype)
+        info, projector, total = with_gradients(name, 2, which, solver)(a, w)
+        tied = gap < 100 * eps
+        assert info.status == (Status.CUT_DEGENERATE if tied else Status.CONVERGED), gap
+        assert bool(info.converged)
+        assert bool(jnp.all(jnp.isnan(projector))) == tied
+        assert abs(float(jnp.linalg.norm(total)) - np.sqrt(2)) <= 100 * eps
+        assert np.linalg.norm(total, 2) <= 1 + 100 * eps
 
 
 def test_the_policy_at_a_tie():
@@ -200,17 +200,16 @@ def test_mask_multiplet():
         assert error(gradient, expected) <= 1e-11 if k else jnp.all(gradient == 0)
 
 
-def test_the_sum_is_a_subgradient_at_a_tie():
-    """``sum S(A + B) >= sum S(A) + <G, B>``: Ky Fan's norm is convex; 1000 directions of many lengths, both dtypes."""
-    for complex_ in (False, True):
-        rng = np.random.default_rng(7)
-        a = matrix(rng, (12, 14), np.r_[2.0, 1.0, 1.0, 1.0, 0.5 * np.linspace(1, 0, 8)], complex_)
-        for solver in (truncax.Dense(), truncax.GolubKahan()):
-            gradient = jax.jit(jax.grad(lambda a, s=solver: truncax.tsvd(a, 2, solver=s).S.sum()))(a)
-            b = random(rng, (1000, 12, 14), complex_) * 10.0 ** rng.uniform(-6, 1, (1000, 1, 1))
-            moved = np.linalg.svd(a + b, compute_uv=False)[:, :2].sum(axis=1)
-            linear = np.sum((np.asarray(gradient)[None] * b).real, axis=(1, 2))
-            assert np.min(moved - 3.0 - linear) >= -1e-13
+@crossed("solver, complex_", [truncax.Dense(), truncax.GolubKahan()], [False, True])
+def test_the_sum_is_a_subgradient_at_a_tie(solver, complex_):
+    """``sum S(A + B) >= sum S(A) + <G, B>``: Ky Fan's norm is convex; 1000 directions of many lengths."""
+    rng = np.random.default_rng(7)
+    a = matrix(rng, (12, 14), np.r_[2.0, 1.0, 1.0, 1.0, 0.5 * np.linspace(1, 0, 8)], complex_)
+    gradient = jax.jit(jax.grad(lambda a: truncax.tsvd(a, 2, solver=solver).S.sum()))(a)
+    b = random(rng, (1000, 12, 14), complex_) * 10.0 ** rng.uniform(-6, 1, (1000, 1, 1))
+    moved = np.linalg.svd(a + b, compute_uv=False)[:, :2].sum(axis=1)
+    linear = np.sum((np.asarray(gradient)[None] * b).real, axis=(1, 2))
+    assert np.min(moved - 3.0 - linear) >= -1e-13
 
 
 @pytest.mark.parametrize("k", [1, 3])

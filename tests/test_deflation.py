@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import crossed
 from references import hermitian, matrix, random
 
 import truncax
@@ -65,8 +66,7 @@ def test_a_direction_on_which_the_operator_is_singular_is_not_deflated():
     assert not jnp.all(solved_with(C / 0.9999, g, b, q[:, :P]).converged)
 
 
-@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)], ids=str)
-@pytest.mark.parametrize("solver", [GolubKahan(), Dense()], ids=["native", "dense"])
+@crossed("shape, solver", [(90, 60), (60, 90), (70, 70)], [GolubKahan(), Dense()], rows=4)
 def test_the_leftovers_of_a_solver_are_on_the_side_of_the_solve(steps, mutate, solver, shape):
     """Exact leftovers of the wrong side would cost steps instead of saving them."""
     a = jnp.asarray(matrix(np.random.default_rng(1), shape, np.append(2.0, 0.999 ** np.arange(min(shape) - 1))))

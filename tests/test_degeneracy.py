@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from checks import adjoint, mm
+from profiles import crossed
 from references import (
     best_first,
     error,
@@ -21,6 +22,7 @@ import truncax
 
 COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
 NATIVE = truncax.GolubKahan()
+FUNCTIONS = [truncax.tsvd, truncax.singular_subspaces, truncax.teigh, truncax.invariant_subspace]
 # Kept: a pair and a triple of equal values, in a random basis; 0.9 below the cut.
 VALUES = np.concatenate([[2.0, 1.5, 1.5, 1.0, 1.0, 1.0], 0.9 * np.linspace(1, 0.3, 18)])
 K = 6
@@ -44,8 +46,7 @@ def exponential(a, which="LA"):
     return mm(Q, jax.scipy.linalg.expm(H), adjoint(Q))
 
 
-@COMPLEX
-@pytest.mark.parametrize("shape", [(24, 30), (24, 24), (30, 24)], ids=str)
+@crossed("shape, complex_", [(24, 30), (24, 24), (30, 24)], [True, False])
 def test_low_rank_approximation_at_a_multiplet(shape, complex_):
     rng = np.random.default_rng(1)
     a, w = matrix(rng, shape, VALUES, complex_), random(rng, shape, complex_)
@@ -63,8 +64,7 @@ def test_hessian_of_the_low_rank_approximation_at_a_multiplet(complex_):
     assert error(product, reference) <= 1e-6
 
 
-@COMPLEX
-@pytest.mark.parametrize("which", ["LA", "SA"])
+@crossed("which, complex_", ["LA", "SA"], [False, True])
 def test_matrix_exponential_on_a_degenerate_subspace(which, complex_):
     rng = np.random.default_rng(3)
     values = VALUES if which == "LA" else -VALUES
@@ -126,8 +126,7 @@ def test_the_documented_limit_of_tsvd_at_a_multiplet():
     assert error(jax.grad(lambda a: inner(w, low_rank(a)))(jnp.asarray(a)), expected) <= 1e-11
 
 
-@pytest.mark.parametrize("tail", ["rank 32 of 256", "equal tail"])
-@pytest.mark.parametrize("solver", [None, truncax.Dense()], ids=["native", "dense"])
+@crossed("tail, solver", ["rank 32 of 256", "equal tail"], [None, truncax.Dense()])
 def test_ties_below_the_cut_where_the_full_rule_is_nan(tail, solver):
     rng = np.random.default_rng(6)
     below = np.concatenate([0.9 * np.linspace(1, 0.2, 24), np.zeros(224)]) if "32" in tail else np.full(248, 0.9)
@@ -148,13 +147,7 @@ def test_ties_below_the_cut_where_the_full_rule_is_nan(tail, solver):
     assert error(got, singular_function_gradient(a, w, 8, lambda s: s, one)) <= 1e-9
 
 
-@pytest.mark.parametrize(
-    ("solver", "shape", "complex_"),
-    [
-        *((truncax.GolubKahan(), *x) for x in [((12, 18), True), ((12, 12), False), ((18, 12), True)]),
-        *((truncax.Dense(), *x) for x in [((12, 18), False), ((12, 12), True), ((18, 12), False)]),
-    ],
-)
+@crossed("solver, shape, complex_", [NATIVE, truncax.Dense()], [(12, 18), (12, 12), (18, 12)], [True, False], rows=4)
 def test_k_equals_the_smaller_side(shape, complex_, solver):
     """Nothing is discarded but the null space of the longer side: the approximation is A itself."""
     rng = np.random.default_rng(7)
@@ -180,8 +173,7 @@ def test_k_of_one(solver):
     assert error(jax.jit(jax.grad(loss))(a), singular_function_gradient(a, w, 1, lambda s: s, one)) <= 1e-11
 
 
-@pytest.mark.parametrize("solver", [truncax.GolubKahan(), truncax.Dense()], ids=["native", "dense"])
-@pytest.mark.parametrize("shape", [(30, 20), (20, 20), (20, 30)], ids=str)
+@crossed("solver, shape", [NATIVE, truncax.Dense()], [(30, 20), (20, 20), (20, 30)])
 def test_a_matrix_of_rank_k(solver, shape):
     """``U S V^H`` has the tangent-space projection ``P G + G Q - P G Q`` for its derivative."""
     rng = np.random.default_rng(9)
@@ -224,10 +216,7 @@ def test_kept_zero_values_are_finite(solver):
     assert error(values_only, np.linalg.svd(a)[0][:, :2] @ np.linalg.svd(a)[2][:2]) <= 1e-11
 
 
-@pytest.mark.parametrize(
-    "function", [truncax.tsvd, truncax.singular_subspaces, truncax.teigh, truncax.invariant_subspace]
-)
-@pytest.mark.parametrize("native", [True, False], ids=["native", "dense"])
+@crossed("function, native", FUNCTIONS, [True, False], rows=5)
 def test_the_zero_matrix(function, native):
     svd = function in (truncax.tsvd, truncax.singular_subspaces)
     solver = (truncax.GolubKahan() if svd else truncax.Lanczos()) if native else truncax.Dense()
@@ -266,8 +255,7 @@ def test_an_exact_tie_at_the_cut_is_never_a_finite_number(seed, dtype):
     assert np.isnan(np.asarray(gradient)).all()
 
 
-@pytest.mark.parametrize("solver", [truncax.Lanczos(), truncax.Dense()], ids=["native", "dense"])
-@pytest.mark.parametrize("zeros", [1, 2])
+@crossed("solver, zeros", [truncax.Dense(), truncax.Lanczos()], [1, 2])
 def test_a_null_space_is_a_subspace_like_any_other(zeros, solver):
     """The lowest pairs of a Laplacian or of a positive semidefinite matrix: values of zero, a gap of one."""
     rng = np.random.default_rng(13)

@@ -9,26 +9,28 @@ import numpy as np
 import pytest
 from checks import SHAPES, K, check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
 from jax.test_util import check_grads
+from profiles import crossed
 from references import error, random
 
 import truncax
 
 COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
-SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
-# Every pair of modes and every order compiles for seconds. The gradient is tested on the whole product of shape, dtype
-# and ``which`` by the native solvers below.
-MIXED, OTHERWISE = (list(zip(SHAPES, x, strict=True)) for x in ([False, True, False], [True, False, True]))
-ENDS = [("LM", True), ("LA", False), ("SA", True)]
-OTHER_ENDS = [("LM", False), ("LA", True), ("SA", False)]
-WHICH = pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
+WHICH = ["LM", "LA", "SA", "BE"]
+SVD = [truncax.tsvd, truncax.singular_subspaces]
+EIGH = [truncax.teigh, truncax.invariant_subspace]
 
 
-@pytest.mark.parametrize(("shape", "complex_"), MIXED, ids=str)
-def test_tsvd(shape, complex_):
-    check_orders(checks.tsvd_loss, checks.full_svd_loss, svd_problem(shape, complex_))
+# Every pair of modes and every order compiles for seconds: five programs of twelve, six of sixteen.
+@crossed("function, shape, complex_", SVD, SHAPES, [False, True], rows=5)
+def test_every_order_of_triplets(function, shape, complex_):
+    losses = {
+        truncax.tsvd: (checks.tsvd_loss, checks.full_svd_loss),
+        truncax.singular_subspaces: (checks.approximation_loss, checks.full_approximation_loss),
+    }
+    check_orders(*losses[function], svd_problem(shape, complex_))
 
 
-@pytest.mark.parametrize(("shape", "complex_"), OTHERWISE, ids=str)
+@crossed("shape, complex_", SHAPES, [True, False])
 def test_smallest_triplets(shape, complex_):
     problem = svd_problem(shape, complex_, which="SM")
     check_gradient(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)
@@ -39,56 +41,35 @@ def test_smallest_triplets_at_every_order():
     check_orders(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)
 
 
-@pytest.mark.parametrize(("shape", "complex_"), OTHERWISE, ids=str)
-def test_singular_subspaces(shape, complex_):
-    check_orders(checks.approximation_loss, checks.full_approximation_loss, svd_problem(shape, complex_))
+@crossed("function, which, complex_", EIGH, WHICH, [False, True], rows=6)
+def test_every_order_of_eigenpairs(function, which, complex_):
+    loss, reference = {
+        truncax.teigh: (checks.teigh_loss, checks.full_eigh_loss),
+        truncax.invariant_subspace: (checks.invariant_loss, checks.full_invariant_loss),
+    }[function]
+    check_orders(loss(which), reference(which), eigh_problem(which, complex_))
 
 
-@pytest.mark.parametrize(("which", "complex_"), ENDS)
-def test_teigh(which, complex_):
-    check_orders(checks.teigh_loss(which), checks.full_eigh_loss(which), eigh_problem(which, complex_))
-
-
-@COMPLEX
-def test_both_ends(complex_):
-    check_gradient(checks.teigh_loss("BE"), checks.full_eigh_loss("BE"), eigh_problem("BE", complex_))
-
-
-def test_both_ends_at_every_order():
-    check_orders(checks.invariant_loss("BE"), checks.full_invariant_loss("BE"), eigh_problem("BE", True))
-
-
-@pytest.mark.parametrize(("which", "complex_"), OTHER_ENDS)
-def test_invariant_subspace(which, complex_):
-    check_orders(checks.invariant_loss(which), checks.full_invariant_loss(which), eigh_problem(which, complex_))
-
-
-@pytest.mark.parametrize(
-    ("function", "shape", "complex_"),
-    [(truncax.tsvd, *x) for x in OTHERWISE] + [(truncax.singular_subspaces, *x) for x in MIXED],
-)
+@crossed("function, shape, complex_", SVD, SHAPES, [True, False], rows=4)
 def test_singular_adjointness(function, shape, complex_):
     check_adjoint(lambda a: function(a, K, solver=truncax.Dense()), svd_problem(shape, complex_)[0])
 
 
-@pytest.mark.parametrize(("shape", "complex_"), MIXED, ids=str)
+@crossed("shape, complex_", SHAPES, [False, True])
 def test_smallest_adjointness(shape, complex_):
     a = svd_problem(shape, complex_, which="SM")[0]
     check_adjoint(lambda a: truncax.tsvd(a, K, which="SM"), a)
 
 
-@pytest.mark.parametrize(
-    ("function", "which", "complex_"),
-    [(truncax.teigh, *x) for x in [*OTHER_ENDS, ("BE", True)]]
-    + [(truncax.invariant_subspace, *x) for x in [*ENDS, ("BE", False)]],
-)
+@crossed("function, which, complex_", EIGH, WHICH, [True, False])
 def test_hermitian_adjointness(function, which, complex_):
     check_adjoint(lambda a: function(a, K, which=which, solver=truncax.Dense()), eigh_problem(which, complex_)[0])
 
 
-def test_check_grads():
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+def test_check_grads(mode):
     a, w, *_ = svd_problem((20, 24), True)
-    check_grads(jax.jit(lambda x: checks.tsvd_loss(x, w)), (a,), order=2, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)
+    check_grads(jax.jit(lambda x: checks.tsvd_loss(x, w)), (a,), order=2, modes=(mode,), rtol=1e-5, atol=1e-5)
 
 
 @COMPLEX
@@ -98,15 +79,13 @@ def test_the_gradient_of_a_hermitian_problem_is_hermitian(complex_):
     assert jnp.max(jnp.abs(gradient - gradient.conj().T)) <= 1e-14 * jnp.max(jnp.abs(gradient))
 
 
-@COMPLEX
-@SHAPE
+@crossed("shape, complex_", SHAPES, [True, False], rows=4)
 def test_native_solver(shape, complex_):
     problem = svd_problem(shape, complex_)
     check_gradient(partial(checks.tsvd_loss, solver=truncax.GolubKahan()), checks.full_svd_loss, problem)
 
 
-@COMPLEX
-@WHICH
+@crossed("which, complex_", WHICH, [False, True], rows=5)
 def test_native_eigensolver(which, complex_):
     problem = eigh_problem(which, complex_)
     check_gradient(partial(checks.teigh_loss(which), solver=truncax.Lanczos()), checks.full_eigh_loss(which), problem)
@@ -123,9 +102,10 @@ def test_other_eigensolvers_have_the_same_derivative(solver):
     check_gradient(partial(checks.teigh_loss("SA"), solver=solver), checks.full_eigh_loss("SA"), problem)
 
 
-def test_native_solver_all_orders():
+def test_native_solver_at_higher_orders():
     loss = partial(checks.tsvd_loss, solver=truncax.GolubKahan())
-    check_orders(loss, checks.full_svd_loss, svd_problem((26, 26), True))
+    names = ["hvp forward over reverse", "third"]
+    check_orders(loss, checks.full_svd_loss, svd_problem((26, 26), True), names)
 
 
 def test_a_tangent_of_zero_and_an_unused_argument():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import crossed
 from references import hermitian, matrix, random
 
 import truncax
@@ -22,8 +23,7 @@ def cotangents_of(result):
     return tuple(jnp.asarray(random(rng, x.shape, jnp.iscomplexobj(x))).astype(x.dtype) for x in result)
 
 
-@pytest.mark.parametrize("is_complex", [False, True])
-@pytest.mark.parametrize("function", FUNCTIONS)
+@crossed("function, is_complex", FUNCTIONS, [True, False])
 def test_a_solve_that_goes_well_and_one_that_is_cut_short(function, is_complex):
     a = problem(is_complex)
     result = function(a, 3)

@@ -6,12 +6,12 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
+from profiles import crossed
 from references import error, hermitian, random
 
 from truncax import matrix_function
 from truncax.numerics import derivative, divided
 
-COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
 SPLITS = [0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2]
 
 
@@ -71,8 +71,7 @@ def check_the_exponential(size, complex_):
             assert abs(got[name] - inner(e, again)) <= 1e-12 * size * np.linalg.norm(again), (name, split)
 
 
-@COMPLEX
-@pytest.mark.parametrize("size", [2, 3, 5, 60])
+@crossed("size, complex_", [2, 3, 5, 60], [False, True], rows=5)
 def test_the_exponential_at_clusters(size, complex_):
     check_the_exponential(size, complex_)
 

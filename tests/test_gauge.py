@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from checks import adjoint, mm
+from profiles import crossed
 from references import error, finite_difference, hermitian, matrix, random
 
 import truncax
 from truncax import fix_gauge, gauge_defect
 
-COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
 # A pair and a triple, in a random basis.
 VALUES = np.r_[2.0, 1.5, 1.5, 1.0, 1.0, 1.0, 0.9 * np.linspace(1, 0.5, 8)]
 K = 6
@@ -54,8 +54,7 @@ NEVER = {
 }
 
 
-@COMPLEX
-@pytest.mark.parametrize("function", [*BOTH, *HERMITIAN])
+@crossed("function, complex_", [*BOTH, *HERMITIAN], [False, True], rows=5)
 def test_the_defect_separates_invariant_losses_from_others(function, complex_):
     decompose = getattr(truncax, function)
 
@@ -133,8 +132,7 @@ def numpy_fixed(u, vh=None):
     return u * phase, None if vh is None else np.conj(phase)[:, None] * vh
 
 
-@COMPLEX
-@pytest.mark.parametrize("function", ["tsvd", "teigh"])
+@crossed("function, complex_", ["teigh", "tsvd"], [False, True], rows=3)
 def test_losses_of_fixed_phases_match_finite_differences(function, complex_):
     rng = np.random.default_rng(3)
     values = np.r_[2.0, 1.7, 1.3, 0.8 * np.linspace(1, 0.5, 9)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from jax.experimental.sparse import BCOO
+from profiles import crossed
 from references import (
     error,
     finite_difference,
@@ -96,8 +97,7 @@ def test_discarded_weight_is_accurate_when_it_is_small(shape, scale):
         assert abs(cancelled / exact - 1) > 1e2 * tolerance
 
 
-@COMPLEX
-@pytest.mark.parametrize("which", ["tsvd", "singular_subspaces", "teigh", "invariant_subspace"])
+@crossed("which, complex_", ["tsvd", "singular_subspaces", "teigh", "invariant_subspace"], [False, True])
 def test_derivatives_of_the_discarded_weight(which, complex_):
     """``2 (A - U C Vh)``, also at multiplets; the second derivative sees that the rest moves."""
     rng = np.random.default_rng(3)

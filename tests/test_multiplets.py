@@ -11,12 +11,14 @@ from itertools import product
 import jax
 import numpy as np
 import pytest
+from profiles import LONG
 from references import hermitian, orthonormal
 
 import truncax
 from truncax import Arpack, GolubKahan, Lanczos, Propack
 
 SEEDS = int(os.environ.get("TRUNCAX_SEEDS", "3"))
+LONG = LONG or SEEDS > 3
 
 
 def ring(n):
@@ -61,7 +63,6 @@ def case(name):
     }[name]()
 
 
-LONG = SEEDS > 3
 SMALL = ["identity", "ring", "torus", "3D torus", "60-fold top", "two equal blocks", "orthogonal to ones"]
 if LONG:
     SMALL.append("whole 60-fold top")

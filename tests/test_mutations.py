@@ -8,6 +8,7 @@ import checks
 import jax
 import pytest
 from checks import check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
+from profiles import crossed
 
 import truncax
 from truncax.numerics import derivative
@@ -28,8 +29,7 @@ EIGH_CHECKS = {
 }
 
 
-@pytest.mark.parametrize(("shape", "complex_"), list(zip(checks.SHAPES, [True, False, False], strict=True)), ids=str)
-@pytest.mark.parametrize("name", SVD_CHECKS)
+@crossed("name, shape, complex_", SVD_CHECKS, checks.SHAPES, [True, False], rows=4)
 def test_dropping_the_coupling_of_singular_vectors_is_caught(mutate, name, shape, complex_):
     def uncoupled(operator, U, V):
         return lambda y: zero_like(U @ (V.conj().T @ y)), lambda x: zero_like(V @ (U.conj().T @ x))
@@ -39,8 +39,7 @@ def test_dropping_the_coupling_of_singular_vectors_is_caught(mutate, name, shape
         check_gradient(*SVD_CHECKS[name], svd_problem(shape, complex_))
 
 
-@pytest.mark.parametrize(("which", "complex_"), [("LM", True), ("LA", False), ("SA", True), ("BE", False)])
-@pytest.mark.parametrize("name", EIGH_CHECKS)
+@crossed("name, which, complex_", EIGH_CHECKS, ["LM", "LA", "SA", "BE"], [True, False], rows=5)
 def test_dropping_the_coupling_of_eigenvectors_is_caught(mutate, name, which, complex_):
     mutate(eigh, "discarded_part", lambda operator, Q: zero_like)
     loss, reference = EIGH_CHECKS[name]

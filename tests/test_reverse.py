@@ -11,6 +11,7 @@ import pytest
 from checks import SHAPES, K, adjoint, eigh_problem, mm, svd_problem
 from hypothesis import given
 from hypothesis import strategies as st
+from profiles import LONG, crossed, selected
 from references import (
     best_first,
     error,
@@ -31,11 +32,10 @@ from truncax.rules import attach, eigh, eigh_reverse, svd_reverse
 
 REVERSE = Implicit(mode="reverse")
 COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
-SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
-# The other mode is tested on all of them; a second order compiles for seconds.
-MIXED = pytest.mark.parametrize(("shape", "complex_"), list(zip(SHAPES, [True, False, True], strict=True)), ids=str)
 FUNCTIONS = [truncax.tsvd, truncax.singular_subspaces, truncax.teigh, truncax.invariant_subspace]
-SVD = FUNCTIONS[:2]
+SVD, EIGH = FUNCTIONS[:2], FUNCTIONS[2:]
+# For what the four share: vectors once, a basis once.
+FEW = pytest.mark.parametrize("function", FUNCTIONS if LONG else [truncax.tsvd, truncax.invariant_subspace])
 
 
 def like(rng, tree):
@@ -107,9 +107,7 @@ def test_both_modes_are_one_derivative(problem):
 @pytest.mark.parametrize(
     ("function", "which", "shape"),
     [
-        *((truncax.singular_subspaces, "LM", shape) for shape in SHAPES),
-        (truncax.tsvd, "LM", SHAPES[0]),
-        (truncax.tsvd, "SM", SHAPES[2]),
+        *selected(SVD, ["LM", "SM"], SHAPES, rows=4),
         (truncax.teigh, "BE", None),
         (truncax.invariant_subspace, "LM", None),
     ],
@@ -154,39 +152,28 @@ def approximation(factors, w):
     return jnp.sum((jnp.conj(w) * mm(U, C + mm(C, adjoint(C), C), Vh)).real)
 
 
-def function_of(pair, w):
-    Q, H = pair
+def pair_function(Q, H, w):
     return jnp.sum((jnp.conj(w) * mm(Q, H + mm(H, H, H), adjoint(Q))).real)
 
 
-@MIXED
-def test_tsvd(shape, complex_):
-    loss = lambda a, w: checks.triplet_loss(*kept(truncax.tsvd)(a), w)  # noqa: E731
-    check_reverse(loss, checks.full_svd_loss, svd_problem(shape, complex_))
+@crossed("which, shape, complex_", ["LM", "SM"], SHAPES, [True, False], rows=4)
+def test_tsvd(which, shape, complex_):
+    loss = lambda a, w: checks.triplet_loss(*kept(truncax.tsvd, which=which)(a), w)  # noqa: E731
+    check_reverse(loss, partial(checks.full_svd_loss, which=which), svd_problem(shape, complex_, which=which))
 
 
-@SHAPE
-def test_smallest_triplets(shape):
-    loss = lambda a, w: checks.triplet_loss(*kept(truncax.tsvd, which="SM")(a), w)  # noqa: E731
-    check_reverse(loss, partial(checks.full_svd_loss, which="SM"), svd_problem(shape, True, which="SM"))
-
-
-@MIXED
+@crossed("shape, complex_", SHAPES, [False, True])
 def test_singular_subspaces(shape, complex_):
     loss = lambda a, w: approximation(kept(truncax.singular_subspaces)(a), w)  # noqa: E731
     check_reverse(loss, checks.full_approximation_loss, svd_problem(shape, complex_))
 
 
-@pytest.mark.parametrize(("which", "complex_"), [("LM", True), ("LA", False), ("SA", True), ("BE", False)])
-def test_teigh(which, complex_):
-    loss = lambda a, w: checks.pair_loss(*kept(truncax.teigh, which=which)(a), w)  # noqa: E731
-    check_reverse(loss, checks.full_eigh_loss(which), eigh_problem(which, complex_))
-
-
-@pytest.mark.parametrize(("which", "complex_"), [("LM", True), ("LA", False), ("SA", True), ("BE", False)])
-def test_invariant_subspace(which, complex_):
-    loss = lambda a, w: function_of(kept(truncax.invariant_subspace, which=which)(a), w)  # noqa: E731
-    check_reverse(loss, checks.full_invariant_loss(which), eigh_problem(which, complex_))
+@crossed("function, which, complex_", EIGH, ["LM", "LA", "SA", "BE"], [True, False], rows=5)
+def test_eigenpairs(function, which, complex_):
+    by_vectors = function is truncax.teigh
+    loss = lambda a, w: (checks.pair_loss if by_vectors else pair_function)(*kept(function, which=which)(a), w)  # noqa: E731
+    reference = checks.full_eigh_loss if by_vectors else checks.full_invariant_loss
+    check_reverse(loss, reference(which), eigh_problem(which, complex_))
 
 
 def test_the_third_order_in_reverse():
@@ -231,8 +218,7 @@ def test_the_low_rank_approximation_at_a_multiplet(complex_):
     assert error(product, finite_difference(reference, a, d)) <= 1e-6
 
 
-@COMPLEX
-@pytest.mark.parametrize("which", ["LA", "SA"])
+@crossed("which, complex_", ["LA", "SA"], [True, False])
 def test_the_exponential_on_a_degenerate_subspace(which, complex_):
     rng = np.random.default_rng(3)
     a, w = hermitian(rng, VALUES if which == "LA" else -VALUES, complex_), random(rng, (20, 20), complex_)
@@ -339,13 +325,13 @@ def hermitian_by_operator(complex_, mode):
 
     def loss(a, w):
         size = jnp.asarray(values[-1])
-        return function_of(attach.ATTACH_INVARIANT[mode](scaled(ReverseOnlyHermitian(a)), Q, H, size, OPTIONS, "LA"), w)
+        pair = attach.ATTACH_INVARIANT[mode](scaled(ReverseOnlyHermitian(a)), Q, H, size, OPTIONS, "LA")
+        return pair_function(*pair, w)
 
     return loss, (a, w, d)
 
 
-@COMPLEX
-@SHAPE
+@crossed("shape, complex_", SHAPES, [False, True])
 def test_an_operator_without_forward_mode(shape, complex_):
     loss, problem = singular_by_operator(shape, complex_, "reverse")
     check_reverse(loss, checks.full_approximation_loss, problem)
@@ -387,7 +373,7 @@ def test_forward_mode_is_refused(function):
             call()
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@FEW
 def test_a_failed_solve_is_nan(function):
     a = jnp.asarray(hermitian(np.random.default_rng(0), 0.97 ** np.arange(40)))
 
@@ -400,7 +386,7 @@ def test_a_failed_solve_is_nan(function):
     assert jnp.all(jnp.isnan(jax.jit(gradient)(a)))
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@FEW
 def test_batches_and_vmap(function):
     rng = np.random.default_rng(7)
     spectrum = np.concatenate([[2.0, 1.6, 1.3], 0.9 * np.linspace(1, 0.2, 9)])
@@ -437,7 +423,7 @@ def test_native_solvers():
     assert error(jax.jit(jax.grad(by_reverse))(*problem[:2]), expected) <= 1e-11
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@FEW
 def test_the_scale_of_the_matrix(function):
     """Vectors do not feel it: their gradient is inverse to it."""
     a, w, *_ = eigh_problem("LA", True)
@@ -452,7 +438,7 @@ def test_the_scale_of_the_matrix(function):
         assert error(gradient(a * scale) * scale, gradient(a)) <= 1e-11, scale
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@FEW
 def test_tiny_cotangents(function):
     """float32 and 1e-20: squares underflow."""
     a = jnp.asarray(eigh_problem("LA", False)[0], jnp.float32)
@@ -471,7 +457,7 @@ def singular_check(shape=(26, 26), complex_=True):
 
 
 def hermitian_check():
-    loss = lambda a, w: function_of(kept(truncax.invariant_subspace, which="LA")(a), w)  # noqa: E731
+    loss = lambda a, w: pair_function(*kept(truncax.invariant_subspace, which="LA")(a), w)  # noqa: E731
     check_reverse(loss, checks.full_invariant_loss("LA"), eigh_problem("LA", True))
 
 

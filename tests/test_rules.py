@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 from checks import K, adjoint, eigh_problem, mm, svd_problem
+from profiles import LONG, crossed, selected
 from references import EPS, error, orthonormal, random
 
 import truncax
 from truncax import Implicit, rules
 from truncax.operators.dense import DenseOperator
 
-COMPLEX = pytest.mark.parametrize("complex_", [False, True], ids=["real", "complex"])
-MODE = pytest.mark.parametrize("mode", ["all", "reverse"])
 NAMES = ["tsvd", "singular_subspaces", "teigh", "invariant_subspace"]
 NAME = pytest.mark.parametrize("name", NAMES)
-SVD = NAMES[:2]
+# For what the four share: vectors once, a basis once.
+FEW = pytest.mark.parametrize("name", NAMES if LONG else ["tsvd", "invariant_subspace"])
+SVD, EIGH = NAMES[:2], NAMES[2:]
 # Two forward solutions of 1e-14 and two solves of 1e-13, over a gap of 0.1.
 CLOSE = 1e-11
 
@@ -77,11 +78,13 @@ def loss_of(name, w):
     }[name]
 
 
-CASES = [(name, which) for name in NAMES for which in (("LM", "SM") if name in SVD else ("LM", "LA", "SA", "BE"))]
+CASES = [
+    *selected(SVD, ["LM", "SM"], [True, False], rows=3),
+    *selected(EIGH, ["LM", "LA", "SA", "BE"], [True, False]),
+]
 
 
-@COMPLEX
-@pytest.mark.parametrize(("name", "which"), CASES)
+@pytest.mark.parametrize(("name", "which", "complex_"), CASES)
 def test_factors_from_scipy(name, which, complex_):
     """The gradient through SciPy's factors is the one through the decomposition; the tangent is its transpose."""
     a, da = problem(name, complex_, which, shape=(28, 20) if which == "SM" else (20, 28))
@@ -125,8 +128,7 @@ def test_any_basis_of_the_subspaces(name):
 # --- the library's own factors: equal to jax.jvp and jax.vjp to rounding ----------------------------------------------
 
 
-@COMPLEX
-@NAME
+@crossed("name, complex_", NAMES, [False, True])
 def test_equal_to_the_derivative_of_the_decomposition(name, complex_):
     a, da = problem(name, complex_)
     function = decomposition(name)
@@ -155,8 +157,7 @@ def test_none_is_a_zero_cotangent(name):
         np.testing.assert_array_equal(cotangent_of(a, factors, partly), cotangent_of(a, factors, zeros))
 
 
-@MODE
-@NAME
+@crossed("name, mode", NAMES, ["all", "reverse"])
 def test_differentiable_again(name, mode):
     """A second derivative with constant factors from SciPy is the full one: the factors count as functions of a."""
     a, da = problem(name, True)
@@ -226,7 +227,7 @@ def test_a_decomposition_of_your_own(name):
 # --- operators, dtypes, scales, transformations -----------------------------------------------------------------------
 
 
-@NAME
+@FEW
 def test_operators(name):
     """An operator in, an operator with the cotangents of its leaves out."""
     a, da = problem(name, True)
@@ -242,8 +243,7 @@ def test_operators(name):
         tangent_of(DenseOperator(a), factors, da)
 
 
-@NAME
-@pytest.mark.parametrize("dtype", ["float16", "float32", "complex64", "int32"])
+@crossed("name, dtype", NAMES, ["float16", "float32", "complex64", "int32"], rows=6)
 def test_dtypes(name, dtype):
     """The result is in the dtype of ``a``, whatever the dtype of the factors; NumPy arrays are welcome."""
     a = np.diag([9, 7, 5, 4, 2, 1, 1]).astype(dtype)
@@ -281,7 +281,7 @@ def test_scales(name, scale):
         assert error(x / size, y) <= CLOSE
 
 
-@NAME
+@FEW
 def test_jit_and_vmap(name):
     a, da = problem(name, False)
     tangent_of, cotangent_of = rules_of(name)
@@ -297,7 +297,7 @@ def test_jit_and_vmap(name):
             assert error(x[i], y) <= 1e4 * EPS
 
 
-@NAME
+@FEW
 def test_a_failed_solve_is_nan(name):
     a, _ = problem(name, False)
     factors = decomposition(name)(a)

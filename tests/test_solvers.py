@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import crossed
 from references import hermitian, matrix, random
 
 import truncax
@@ -17,16 +18,13 @@ from truncax.solvers.lanczos import lanczos
 from truncax.solvers.restart import probe_length
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"),
-    [
-        *(((90, 60), x) for x in ("float32", "complex128")),
-        *(((60, 90), x) for x in ("float64", "complex64")),
-        *(((70, 70), x) for x in ("float64", "complex128")),
-    ],
-    ids=str,
+@crossed(
+    "dtype, shape, solver",
+    ["float32", "float64", "complex64", "complex128"],
+    [(90, 60), (60, 90), (70, 70)],
+    [GolubKahan(), truncax.Dense(), None],
+    rows=9,
 )
-@pytest.mark.parametrize("solver", [None, GolubKahan(), truncax.Dense()], ids=["default", "native", "dense"])
 def test_triplets(dtype, shape, solver):
     rng = np.random.default_rng(1)
     a = random(rng, shape, dtype.startswith("c")).astype(dtype)
@@ -43,10 +41,13 @@ def test_triplets(dtype, shape, solver):
     assert info.status == truncax.Status.CONVERGED
 
 
-@pytest.mark.parametrize(
-    ("which", "dtype"), [("LM", "float32"), ("LM", "complex128"), ("LA", "complex128"), ("SA", "float32")]
+@crossed(
+    "which, dtype, solver",
+    ["LM", "LA", "SA"],
+    ["float32", "float64", "complex64", "complex128"],
+    [Lanczos(), truncax.Dense(), None],
+    rows=6,
 )
-@pytest.mark.parametrize("solver", [None, Lanczos(), truncax.Dense()], ids=["default", "native", "dense"])
 def test_pairs(which, solver, dtype):
     rng = np.random.default_rng(2)
     spectrum = np.linspace(-1.0, 1.1, 80)
@@ -80,12 +81,11 @@ def test_the_first_values_do_not_depend_on_k(k):
     np.testing.assert_allclose(truncax.tsvd(a, k, solver=GolubKahan()).S, truncax.tsvd(a, 10).S[:k], rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "scales"),
-    [("float64", [1e-150, 1e150, 1e-300, 1e305]), ("float32", [1e-15, 1e15, 1e-30]), ("complex128", [1e-150])],
-)
-@pytest.mark.parametrize("solver", [GolubKahan(), truncax.Dense()], ids=["native", "dense"])
-def test_scale(dtype, scales, solver):
+SCALES = {"float64": [1e-150, 1e150, 1e-300, 1e305], "float32": [1e-15, 1e15, 1e-30], "complex128": [1e-150]}
+
+
+@crossed("dtype, solver", SCALES, [GolubKahan(), truncax.Dense()], rows=4)
+def test_scale(dtype, solver):
     rng = np.random.default_rng(5)
     a = random(rng, (60, 50), dtype.startswith("c")).astype(dtype)
     w = random(rng, (60, 60), dtype.startswith("c")).astype(dtype)
@@ -98,7 +98,7 @@ def test_scale(dtype, scales, solver):
     gradient, (S, _) = run(a)
     gradient = np.asarray(gradient)
     eps = np.finfo(dtype).eps
-    for scale in scales:
+    for scale in SCALES[dtype]:
         scaled = (a * scale).astype(dtype)
         ratio, (found, info) = run(scaled)
         assert info.residual_norms.max() <= max(eps ** (5 / 6), 64 * eps)
@@ -117,11 +117,13 @@ def test_graded_values():
         np.testing.assert_allclose(truncax.tsvd(a, 11, solver=solver).S, s[:11], atol=1e-14)
 
 
-@pytest.mark.parametrize("k", [1, 2, 19, 20])
-def test_small_and_full_ranks(k):
-    a = random(np.random.default_rng(7), (20, 35))
-    S = truncax.tsvd(a, k, solver=GolubKahan()).S
-    np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:k], rtol=1e-13)
+@crossed("k, hermitian_problem", [1, 2, 19, 20], [False, True], rows=5)
+def test_small_and_full_ranks(k, hermitian_problem):
+    if not hermitian_problem:
+        a = random(np.random.default_rng(7), (20, 35))
+        S = truncax.tsvd(a, k, solver=GolubKahan()).S
+        np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:k], rtol=1e-13)
+        return
     h = hermitian(np.random.default_rng(8), np.linspace(-1, 2, 20))
     values = truncax.teigh(h, k, which="SA", solver=Lanczos()).eigenvalues
     np.testing.assert_allclose(values, np.linspace(-1, 2, 20)[:k], atol=1e-13)
@@ -177,8 +179,7 @@ class Counting(DenseOperator):
         return super().apply_adjoint(y)
 
 
-@pytest.mark.parametrize("block_size", [1, 4])
-@pytest.mark.parametrize("hermitian_problem", [False, True])
+@crossed("block_size, hermitian_problem", [1, 4], [False, True])
 def test_the_count_of_products_is_true(block_size, hermitian_problem):
     rng = np.random.default_rng(13)
     a = hermitian(rng, np.linspace(1, 0, 150)) if hermitian_problem else random(rng, (200, 150))
@@ -199,8 +200,7 @@ def test_the_count_of_products_is_true(block_size, hermitian_problem):
     assert found.products == Counting.counted[0]
 
 
-@pytest.mark.parametrize("k", [1, 4, 5])
-@pytest.mark.parametrize("solver", [None, Lanczos(), Lanczos(block_size=3), truncax.Arpack()])
+@crossed("k, solver", [5, 4, 1], [Lanczos(), truncax.Arpack(), Lanczos(block_size=3), None], rows=6)
 def test_both_ends(k, solver):
     """``BE`` alternates, a high one first."""
     values = np.r_[np.linspace(-1, -0.2, 30), np.linspace(0.1, 3, 60)]
@@ -265,19 +265,20 @@ def test_float32_needs_no_more_products_than_float64():
     assert int(single) <= 1.2 * int(double)
 
 
-@pytest.mark.parametrize("block_size", [1, 4])
-def test_the_smallest_basis_converges(block_size):
+@crossed("block_size, hermitian_problem", [1, 4], [False, True], rows=3)
+def test_the_smallest_basis_converges(block_size, hermitian_problem):
     spectrum = 0.9 ** np.arange(60)
-    a = matrix(np.random.default_rng(15), (80, 60), spectrum)
     options = {"ncv": 4 + 2 * block_size, "block_size": block_size}
-    np.testing.assert_allclose(truncax.tsvd(a, 4, solver=GolubKahan(**options)).S, spectrum[:4], rtol=1e-12)
+    if not hermitian_problem:
+        a = matrix(np.random.default_rng(15), (80, 60), spectrum)
+        np.testing.assert_allclose(truncax.tsvd(a, 4, solver=GolubKahan(**options)).S, spectrum[:4], rtol=1e-12)
+        return
     h = hermitian(np.random.default_rng(16), spectrum)
     values = truncax.teigh(h, 4, which="LA", solver=Lanczos(**options)).eigenvalues
     np.testing.assert_allclose(values, spectrum[:4], rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-@pytest.mark.parametrize("rows", [1, 2, 3])
+@crossed("rows, dtype", [1, 2, 3], [np.complex128, np.float64])
 def test_products_in_panels_are_products(dtype, rows):
     """64 MB and more are multiplied from the left in panels of rows."""
     rng = np.random.default_rng(17)

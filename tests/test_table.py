@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from checks import adjoint, mm
+from profiles import crossed
 from references import (
     error,
     finite_difference,
@@ -23,14 +24,7 @@ from truncax import matrix_function
 SPLITS = [0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6]
 EPS = np.finfo(float).eps
 DENSE = truncax.Dense()
-SIZES = [(2, 10), (3, 10), (5, 10), (60, 80)]
-# Every size, both kinds of numbers, at half of the price.
-CASES = [
-    (size, n, complex_)
-    for i, (size, n) in enumerate(SIZES)
-    for complex_ in (False, True)
-    if size < 60 or complex_ == i % 2
-]
+ORDERS = {2: 10, 3: 10, 5: 10, 60: 80}
 
 
 def inner(w, x):
@@ -115,8 +109,9 @@ def one(x):
     return np.ones_like(x)
 
 
-@pytest.mark.parametrize(("size", "n", "complex_"), CASES)
-def test_singular_clusters(size, n, complex_):
+@crossed("size, complex_", ORDERS, [False, True], rows=5)
+def test_singular_clusters(size, complex_):
+    n = ORDERS[size]
     for i, split in enumerate(SPLITS):
         rng, k = np.random.default_rng(i), size + 1
         a, w, d = (
@@ -139,8 +134,9 @@ def test_singular_clusters(size, n, complex_):
             assert error(got["reconstruction"], reconstruction(a)) >= 1e-3, split
 
 
-@pytest.mark.parametrize(("size", "n", "complex_"), CASES)
-def test_hermitian_clusters(size, n, complex_):
+@crossed("size, complex_", ORDERS, [True, False], rows=5)
+def test_hermitian_clusters(size, complex_):
+    n = ORDERS[size]
     for i, split in enumerate(SPLITS):
         rng, k = np.random.default_rng(i), size + 1
         a, w = hermitian(rng, spectrum(size, n, split), complex_), random(rng, (n, n), complex_)
