@@ -1,5 +1,7 @@
 """The options of the derivative do what they say: tolerance, preconditioner, polish."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -190,7 +192,8 @@ def test_a_loss_of_values_alone_compiles_no_solve():
     a = jnp.asarray(matrix(np.random.default_rng(6), (60, 50), 0.9 ** np.arange(50)))
 
     def loops(f):
-        return jax.jit(f).lower(a).compile().as_text().count(" while(")
+        # A scatter may be compiled to a loop too; its name ends otherwise.
+        return len(re.findall(r' while\(.*/while"', jax.jit(f).lower(a).compile().as_text()))
 
     value = loops(lambda a: jnp.sum(truncax.tsvd(a, 3, solver=GolubKahan()).S))
     assert loops(jax.grad(lambda a: jnp.sum(truncax.tsvd(a, 3, solver=GolubKahan()).S))) == value
