@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import operator as _operator
 from typing import Any
@@ -13,7 +14,10 @@ from jax import Array
 
 from .numerics.tolerances import computing_dtype
 from .operators.convert import given_matrix
+from .operators.entries import entries
+from .operators.function import linear_operator
 from .operators.operator import LinearOperator
+from .operators.promoted import result_type
 from .options import Arpack, Dense, Implicit, Propack
 from .rules.settings import as_preconditioner
 
@@ -47,14 +51,11 @@ def check_rank(k: Any, shape: tuple[int, ...]) -> int:
     return rank
 
 
-def check_which(which: Any, built: tuple[str, ...], planned: tuple[str, ...]) -> str:
-    """``which`` as one of the names that are built."""
-    if isinstance(which, str) and which in built:
+def check_which(which: Any, allowed: tuple[str, ...]) -> str:
+    """``which`` as one of the allowed names."""
+    if isinstance(which, str) and which in allowed:
         return which
-    allowed = ", ".join(repr(name) for name in built)
-    if isinstance(which, str) and which in planned:
-        raise NotImplementedError(f"which={which!r} is not built yet; use one of {allowed}")
-    raise ValueError(f"which must be one of {allowed}, got {which!r}")
+    raise ValueError(f"which must be one of {', '.join(map(repr, allowed))}, got {which!r}")
 
 
 def check_options(
@@ -167,6 +168,94 @@ def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) 
     if vector and len(shape) < dims:
         return v0[..., None, :]
     return jnp.conj(v0) if across else jnp.swapaxes(v0, -1, -2)
+
+
+def check_mass(b: Any, a: Array | LinearOperator) -> tuple[Any, Any]:
+    """``a`` and ``b`` in one dtype; ``b`` an array, a sparse or a diagonal matrix of the shape of ``a``, or None."""
+    if b is None:
+        return a, None
+    try:
+        b = given_matrix(b, hermitian=True)
+    except (TypeError, ValueError) as error:
+        raise type(error)("b" + str(error).removeprefix("a")) from None
+    if isinstance(b, LinearOperator) and b.opaque:
+        raise NotImplementedError(
+            "b must be an array, a sparse or a diagonal matrix, which can be factorised; an operator that only "
+            "multiplies is not built yet for b"
+        )
+    if b.shape not in (a.shape, a.shape[-2:]):
+        raise ValueError(f"b must have the shape of a, {a.shape}, got {b.shape}")
+    dtype = result_type(computing_dtype(a.dtype), computing_dtype(b.dtype))
+    return _in_dtype(a, "a", dtype), _in_dtype(b, "b", dtype)
+
+
+def _in_dtype(x: Array | LinearOperator, name: str, dtype: Any) -> Array | LinearOperator:
+    if computing_dtype(x.dtype) == dtype:
+        return x
+    if not isinstance(x, LinearOperator):
+        return x.astype(dtype)
+    if x.opaque:
+        raise TypeError(f"{name} multiplies in {x.dtype}, but a and b together are in {dtype}: make both in one dtype")
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf, x)
+
+
+# The factors of an operator that is no sparse matrix need its array: not above 32 MB in float64.
+_MOST_ENTRIES = 2**22
+
+
+def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator, b: Any) -> tuple[str, Any, Any]:
+    """``which`` of theta = 1 / (l - sigma), ``sigma`` as an array, ``inverse`` as an operator; or None for both.
+
+    The smallest in magnitude are those next to zero.
+    """
+    if which == "SM" and sigma is not None:
+        raise ValueError(f"which='SM' means sigma=0, got sigma={sigma!r} beside it: leave which out")
+    if which == "SM":
+        which, sigma = "LM", 0.0
+    if sigma is None:
+        if inverse is not None:
+            raise ValueError("inverse has no use without sigma: give sigma, the shift in (a - sigma b)^-1")
+        return which, None, None
+    if isinstance(sigma, str | bytes) or np.ndim(sigma) != 0 or jnp.iscomplexobj(sigma):
+        raise TypeError(f"sigma must be a real number, got {sigma!r}")
+    dtype = computing_dtype(a.dtype)
+    with contextlib.suppress(jax.errors.ConcretizationTypeError):
+        if not np.isfinite(float(sigma)):
+            raise ValueError(f"sigma must be finite, got {sigma!r}")
+    shift = jax.lax.stop_gradient(jnp.asarray(sigma, jnp.finfo(dtype).dtype))
+    if inverse is not None:
+        return which, shift, _as_inverse(inverse, a, dtype)
+    if isinstance(a, LinearOperator):
+        sparse = all(x is None or (isinstance(x, LinearOperator) and entries(x) is not None) for x in (a, b))
+        if a.opaque or not (sparse or a.shape[0] ** 2 <= _MOST_ENTRIES):
+            raise ValueError(
+                "sigma (and which='SM') needs a matrix that can be factorised, an array or a sparse one; for an "
+                "operator that only multiplies, give inverse=, a function of one vector that solves (a - sigma b) x = y"
+            )
+    return which, shift, None
+
+
+def _as_inverse(inverse: Any, a: Array | LinearOperator, dtype: Any) -> LinearOperator:
+    n = a.shape[-1]
+    if isinstance(inverse, jax.Array | np.ndarray) or not (callable(inverse) or isinstance(inverse, LinearOperator)):
+        raise TypeError(f"inverse must be a function of one vector or a LinearOperator, got {type(inverse).__name__}")
+    if not isinstance(inverse, LinearOperator):
+        domain = a.domain if isinstance(a, LinearOperator) else None
+        like = jax.ShapeDtypeStruct((n,), dtype) if domain is None else domain.unravel(jnp.zeros(n, dtype))
+        inverse = linear_operator(inverse, like=like, hermitian=True)
+    if inverse.shape != (n, n) or inverse.dtype != dtype:
+        raise ValueError(f"inverse must have shape {(n, n)} and dtype {dtype}, got {inverse.shape} and {inverse.dtype}")
+    return inverse
+
+
+def check_plain(b: Any, sigma: Any, solver: Any, derivative: Any) -> None:
+    """What there is for A x = l x without a shift only."""
+    if b is None and sigma is None:
+        return
+    if isinstance(solver, Arpack):
+        raise ValueError("solver=Arpack() takes no b and no sigma: leave solver out, the native one does the same")
+    if getattr(derivative, "preconditioner", None) is not None:
+        raise ValueError("a preconditioner has no use beside b or sigma: leave it out of derivative=Implicit(...)")
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

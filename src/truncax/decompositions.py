@@ -174,6 +174,7 @@ def teigh(
     b: Any = None,
     which: str = "LM",
     sigma: Any = None,
+    inverse: Any = None,
     solver: EighSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
@@ -184,17 +185,25 @@ def teigh(
 ) -> Any:
     """The k best eigenpairs of a Hermitian matrix, and their exact derivative.
 
-    ``a @ eigenvectors = eigenvectors * eigenvalues`` with orthonormal eigenvectors, from an iterative solver.
+    ``a @ eigenvectors = eigenvectors * eigenvalues`` with orthonormal eigenvectors, from an iterative solver. With
+    ``b`` the generalized problem: ``a @ eigenvectors = b @ eigenvectors * eigenvalues``, orthonormal under b.
 
     Args:
         a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; or a sparse matrix, with
             both triangles, or an operator; dtypes as ``tsvd``.
         k: static int, 1 <= k <= n.
-        b: not built yet (the generalized problem); must be None.
+        b: Hermitian and positive definite, of the shape of ``a``: an array, a sparse matrix (factorised by SciPy on
+            the host) or ``truncax.operators.diagonal(...)``. An array has the leading axes of ``a`` or none.
         which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,
             unlike the ascending order of jnp's and SciPy's eigh), ``"SA"`` smallest (ascending), ``"BE"`` from
-            both ends, alternating, a largest one first.
-        sigma: not built yet (shift-invert); must be None.
+            both ends, alternating, a largest one first, ``"SM"`` smallest magnitude, the same as ``sigma=0``.
+        sigma: the pairs next to this real number, by the inverse of ``a - sigma b``; may be traced, has no derivative.
+            ``which`` then refers to ``theta = 1 / (l - sigma)``, as in SciPy: ``"LM"`` the nearest, ``"LA"`` the
+            nearest above, ``"SA"`` below. So do ``tol``, ``degeneracy_rtol``, the residuals and gaps of ``SolveInfo``;
+            its ``products`` count solves. An array is factorised by LU, a sparse matrix by SciPy's LU on the host.
+        inverse: for an operator that only multiplies, or in place of those factors: a function of one vector, or a
+            ``LinearOperator``, that solves ``(a - sigma b) x = y`` to ``sqrt(eps)`` or better. It decides the accuracy
+            of the result and is not differentiated: the derivative is that of the equation.
         solver: ``Lanczos(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default what
             ``truncax.solvers.select`` chooses from k and n, ``Dense()`` or ``Lanczos()``.
         derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``.
@@ -217,14 +226,19 @@ def teigh(
         ValueError, TypeError: a bad argument; also a matrix that is not finite or not Hermitian, where values
             are concrete (where they are traced the result is NaN and the status says so). ``y^H a x`` is compared
             with ``(x^H a y)^*`` for random x and y, up to rounding.
-        NotImplementedError: what is planned and not built (``b``, ``sigma``, ``which="SM"``).
+        ValueError: also ``b`` not positive definite, ``sigma`` at an eigenvalue, an ``inverse`` that is none.
+        NotImplementedError: ``b`` as an operator that only multiplies.
 
-    Derivative: forward and reverse mode, any order, with respect to ``a``; under ``Implicit(mode="reverse")`` reverse
-    mode alone. At factors of your own: ``truncax.rules.teigh_jvp``, ``teigh_vjp``. The tangent of ``a`` is symmetrised,
-    ``da <- (da + da^H) / 2``, in every product, so the gradient is Hermitian. With P = I - Q Q^H:
+    Derivative: forward and reverse mode, any order, with respect to ``a`` and ``b``; under
+    ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own, without b: ``truncax.rules.teigh_jvp``,
+    ``teigh_vjp``. Tangents are symmetrised, ``da <- (da + da^H) / 2``, in every product, so gradients are Hermitian.
+    With P = I - Q Q^H:
 
         dl = Re diag(Q^H da Q),  dQ = Q (F o Q^H da Q) + X,  F_ij = 1 / (l_j - l_i)
         (P a P - l_j) x_j = -P da q_j
+
+    With ``b`` and M = Q^H db Q: in dQ, ``Q^H da Q - (L M + M L) / 2`` takes the place of ``Q^H da Q``, elsewhere
+    ``da - l_j db`` that of ``da``, and dQ has ``-Q M / 2`` beside it, which keeps Q orthonormal under b.
 
     Undefined, and what you get there:
         - single pairs of a multiplet: differences below ``degeneracy_rtol`` count as zero. Exact for first
@@ -241,12 +255,16 @@ def teigh(
         >>> laplacian = 2 * jnp.eye(100) - jnp.eye(100, k=1) - jnp.eye(100, k=-1)
         >>> [f"{l:.4f}" for l in truncax.teigh(laplacian, 2, which="LA").eigenvalues]
         ['3.9990', '3.9961']
+        >>> [f"{l:.4f}" for l in truncax.teigh(laplacian, 2, sigma=1.0).eigenvalues]
+        ['1.0180', '0.9643']
 
     Source: Naumann, arXiv:2511.14651; Kasim, arXiv:2011.04366 (derivative); Wu and Simon, SIAM J. Matrix Anal.
-    Appl. 22 (2000) (solver).
+    Appl. 22 (2000) (solver); Ericsson and Ruhe, Math. Comp. 35 (1980) (shift-invert).
 
     """
-    (Q, values), info = hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    (Q, values), info = hermitian(
+        a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True
+    )
     result = TEighResult(values, Q)
     return (result, info) if return_info else result
 
@@ -258,6 +276,7 @@ def invariant_subspace(
     b: Any = None,
     which: str = "LM",
     sigma: Any = None,
+    inverse: Any = None,
     solver: EighSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
@@ -268,16 +287,17 @@ def invariant_subspace(
 ) -> Any:
     """The invariant subspace of the k best eigenvalues, with a derivative that is exact at any degeneracy.
 
-    ``Q`` has orthonormal columns, ``H = Q^H a Q``. The value of ``H`` is diagonal; its derivative is a full
-    Hermitian k x k matrix. Use it for losses that do not depend on the basis inside the subspace:
-    ``Q @ f(H) @ Q^H``, ``trace(f(H))``, projectors.
+    ``Q`` has orthonormal columns, ``H = Q^H a Q``; with ``b``, ``Q^H b Q = 1`` and ``a Q = b Q H``. The value of
+    ``H`` is diagonal; its derivative is a full Hermitian k x k matrix. Use it for losses that do not depend on the
+    basis inside the subspace: ``Q @ f(H) @ Q^H``, ``trace(f(H))``, projectors.
 
     Args:
         a: array (..., n, n), as for ``teigh``; so are the options below.
         k: static int, 1 <= k <= n.
-        b: not built yet; must be None.
+        b: as for ``teigh``.
         which: as for ``teigh``.
-        sigma: not built yet; must be None.
+        sigma: as for ``teigh``.
+        inverse: as for ``teigh``.
         solver: as for ``teigh``.
         derivative: as for ``teigh``; ``degeneracy_rtol`` has no use here and must be left out.
         v0: as for ``teigh``.
@@ -310,6 +330,8 @@ def invariant_subspace(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    (Q, H), info = hermitian(a, k, b, which, sigma, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (Q, H), info = hermitian(
+        a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False
+    )
     result = InvariantSubspace(Q, H)
     return (result, info) if return_info else result

@@ -11,10 +11,13 @@ from . import pipeline
 from .arguments import (
     check_host_solver,
     check_key,
+    check_mass,
     check_matrix,
     check_options,
+    check_plain,
     check_positive,
     check_rank,
+    check_shift,
     check_smallest,
     check_start,
     check_which,
@@ -44,7 +47,7 @@ def singular(
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``, in the form of the user's vectors."""
     a = check_matrix(a, hermitian=False)
     k = check_rank(k, a.shape)
-    check_which(which, ("LM", "SM"), planned=())
+    check_which(which, ("LM", "SM"))
     derivative = check_options(solver, get_args(SvdSolver), derivative, on_failure, a, vectors)
     check_smallest(which, solver, derivative, v0, key)
     check_host_solver(solver, k, a, which)
@@ -69,6 +72,7 @@ def hermitian(
     b: Any,
     which: Any,
     sigma: Any,
+    inverse: Any,
     solver: Any,
     derivative: Any,
     v0: Any,
@@ -81,10 +85,10 @@ def hermitian(
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``, in the form of the user's vectors."""
     a = check_matrix(a, hermitian=True)
     k = check_rank(k, a.shape)
-    check_which(which, ("LM", "LA", "SA", "BE"), planned=("SM",))
-    for name, value in (("b", b), ("sigma", sigma)):
-        if value is not None:
-            raise NotImplementedError(f"{name}= is not built yet: leave it out")
+    check_which(which, ("LM", "LA", "SA", "BE", "SM"))
+    a, b = check_mass(b, a)
+    which, sigma, inverse = check_shift(which, sigma, inverse, a, b)
+    check_plain(b, sigma, solver, derivative)
     derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
     check_host_solver(solver, k, a, which)
     v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
@@ -92,7 +96,19 @@ def hermitian(
     basis = _basis_size(solver, a, k)
     with forward_mode_explained(derivative.mode):
         parts, info = pipeline.hermitian(
-            a, solver, derivative, v0, key, tol, k=k, which=which, vectors=vectors, fill=on_failure != "keep"
+            a,
+            b,
+            sigma,
+            inverse,
+            solver,
+            derivative,
+            v0,
+            key,
+            tol,
+            k=k,
+            which=which,
+            vectors=vectors,
+            fill=on_failure != "keep",
         )
     if on_failure == "raise":
         raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque)

@@ -35,6 +35,15 @@ def forward_mode_explained(mode: str) -> Iterator[None]:
         raise TypeError(f"{what} ({error})") from error
 
 
+_SHIFTED = {
+    Status.NOT_DEFINITE: "b must be Hermitian and positive definite, and is not",
+    Status.SHIFT_SINGULAR: "sigma is an eigenvalue, or so close to one that a - sigma b cannot be inverted: move "
+    "sigma a little, for a positive semidefinite a below zero",
+    Status.NOT_INVERSE: "inverse must solve (a - sigma b) x = y, but (a - sigma b) inverse(y) and y differ for a "
+    "random y",
+}
+
+
 def raise_if_failed(
     info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack | Propack, ncv: int, opaque: bool
 ) -> None:
@@ -61,6 +70,9 @@ def raise_if_failed(
             "a must be a linear operator with its adjoint, but y^H (a x) and (a^H y)^H x differ for random x and y"
             f"{count}; check that matvec is linear, and that rmatvec, if you gave one, is its conjugate transpose"
         )
+    for status, message in _SHIFTED.items():
+        if np.any(statuses == status):
+            raise ValueError(f"{message}{count}")
     if np.any(statuses == Status.NOT_HERMITIAN) and opaque:
         raise ValueError(
             f"a must be Hermitian, but y^H (a x) and (x^H (a y))^* differ for random x and y{count}; check that its "

@@ -128,7 +128,7 @@ def spectral_projector(
 
     """
     _refuse_pytrees(a, "invariant_subspace", hermitian=True)
-    (Q, _), info = hermitian(a, k, None, which, None, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (Q, _), info = hermitian(a, k, None, which, None, None, solver, derivative, v0, key, tol, on_failure, vectors=False)
     projector = matmul(Q, adjoint(Q))
     return (projector, info) if return_info else projector
 

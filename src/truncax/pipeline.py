@@ -17,6 +17,7 @@ from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype
 from .operators.convert import computing_operator
 from .operators.operator import LinearOperator, Scaled, frozen, scaled
+from .operators.pencil import Pencil
 from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
@@ -27,8 +28,8 @@ from .rules.svd import singular_deflation
 from .solvers.certificate import (
     certify_eigenpairs,
     certify_triplets,
-    is_hermitian,
     is_linear,
+    sound,
     tied_pairs,
     tied_triplets,
 )
@@ -53,7 +54,7 @@ def singular(
 ) -> tuple[tuple[Array, Array, Array], SolveInfo]:
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
-    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
+    def one(a: Array | LinearOperator, b: None, v0: Array | None) -> Any:
         operator, finite = scaled(computing_operator(a, hermitian=False))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         size = largest_singular(found)
@@ -72,12 +73,15 @@ def singular(
             middle = times(C, operator.scale)
         return _finish((U, middle, adjoint(V)), info, fill, a.dtype), info
 
-    return _over_batch(one, a, v0)
+    return _over_batch(one, a, None, v0)
 
 
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
 def hermitian(
     a: Array | LinearOperator,
+    b: Array | LinearOperator | None,
+    sigma: Array | None,
+    inverse: LinearOperator | None,
     solver: EighSolver,
     derivative: Implicit,
     v0: Array | None,
@@ -91,25 +95,28 @@ def hermitian(
 ) -> tuple[tuple[Array, Array], SolveInfo]:
     """``(eigenvectors, eigenvalues)`` if ``vectors``, else ``(Q, H)``; NaN where not converged if ``fill``."""
 
-    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
-        operator, finite = scaled(computing_operator(a, hermitian=True))
+    def one(a: Array | LinearOperator, b: Array | LinearOperator | None, v0: Array | None) -> Any:
+        mass = None if b is None else computing_operator(b, hermitian=True)
+        pencil = Pencil.of(computing_operator(a, hermitian=True), mass, sigma, inverse)
+        ours, finite = scaled(pencil.a)
+        operator = ours if pencil.operator is pencil.a else scaled(pencil.operator)[0]
         solved = frozen(operator)
-        found = solve_eigh(solved, k, which, solver, tol, v0, _key(key))
+        start = frozen(pencil).start(v0)
+        found = solve_eigh(solved, k, which, solver, tol, start, _key(key))
         for _ in range(derivative.polish):
             found = _polish_pairs(solved, found, which, derivative)
-        symmetric = is_hermitian(solved, _key(key))
-        info = certify_eigenpairs(solved, found, which, tol, finite, symmetric)
+        info = certify_eigenpairs(solved, found, which, tol, sound(frozen(pencil), frozen(ours), finite, _key(key)))
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _invariant_options(solved, found, derivative, tied_pairs(found, which), keep=not fill)
         Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
         if vectors:
             values, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
-            Q, middle = matmul(Q, u), times(values, operator.scale)
+            Q, middle = matmul(Q, u), pencil.values(times(values, operator.scale))
         else:
-            middle = times(H, operator.scale)
-        return _finish((Q, middle), info, fill, a.dtype), info
+            middle = pencil.core(times(H, operator.scale))
+        return _finish((pencil.vectors(Q), middle), info, fill, a.dtype), info
 
-    return _over_batch(one, a, v0)
+    return _over_batch(one, a, b, v0)
 
 
 def _key(key: Array | None) -> Array:
@@ -168,9 +175,9 @@ def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -
     return parts
 
 
-def _over_batch(one: Callable, a: Array | LinearOperator, v0: Array | None) -> Any:
-    """``one`` mapped over the leading axes of an array ``a``, and of ``v0`` (..., p, n) if it has them."""
-    shared = v0 is not None and v0.ndim == 2
+def _over_batch(one: Callable, a: Array | LinearOperator, b: Array | LinearOperator | None, v0: Array | None) -> Any:
+    """``one`` mapped over the leading axes of an array ``a``, and of ``b`` and ``v0`` (..., p, n) if they have them."""
+    shared = [x is None or len(x.shape) == 2 for x in (b, v0)]
     for _ in range(len(a.shape) - 2):
-        one = jax.vmap(one, in_axes=(0, None if shared else 0))
-    return one(a, v0)
+        one = jax.vmap(one, in_axes=(0, *(None if alone else 0 for alone in shared)))
+    return one(a, b, v0)

@@ -56,7 +56,9 @@ class Status(enum.IntEnum):
     ``NOT_HERMITIAN`` and ``NOT_LINEAR``: products with random vectors contradict a Hermitian A, or a linear A with this
     adjoint. ``CUT_DEGENERATE``: converged, but a discarded value equals a kept one to rounding (128 eps), so that
     values and residuals are right and the subspace is one of many: its derivative is NaN (under ``on_failure="keep"``
-    it is left as it is), that of the sum of the values a subgradient.
+    it is left as it is), that of the sum of the values a subgradient. ``SHIFT_SINGULAR``: ``sigma`` is an
+    eigenvalue, or so close to one that the inverse has no digits. ``NOT_DEFINITE``: ``b`` is not Hermitian and positive
+    definite. ``NOT_INVERSE``: what was given as ``inverse`` does not undo ``a - sigma b``.
     """
 
     CONVERGED = 0
@@ -65,6 +67,9 @@ class Status(enum.IntEnum):
     NOT_HERMITIAN = 3
     NOT_LINEAR = 4
     CUT_DEGENERATE = 5
+    SHIFT_SINGULAR = 6
+    NOT_DEFINITE = 7
+    NOT_INVERSE = 8
 
 
 class SolveInfo(NamedTuple):

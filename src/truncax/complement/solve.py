@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.linear import self_adjoint_solve
 from ..numerics.products import column_norms, materialised, matmul, times
 from ..results import DerivativeInfo
 from .cg import BlockSolution, block_cg
@@ -49,26 +50,14 @@ class System(NamedTuple):
 def solve_self_adjoint(system: System, b: Array, options: SolveOptions) -> Array:
     """``x`` with ``system.matvec(x) = b`` for a block of columns (n, k).
 
-    The solve runs on the pair (Re, Im). There the operator is symmetric, JAX has nothing to transpose,
-    and the conjugates that a complex transpose needs cannot be forgotten. A column that fails is
-    multiplied by NaN: a select would make its gradient zero.
+    A column that fails is multiplied by NaN: a select would make its gradient zero.
     """
-    is_complex = jnp.iscomplexobj(b)
 
-    def split(z: Array) -> tuple[Array, ...]:
-        return (z.real, z.imag) if is_complex else (z,)
+    def solve(b: Array) -> Array:
+        found = solve_once(system, b, options)
+        return times(found.x, jnp.where(found.converged | options.keep, 1, jnp.nan))
 
-    def merge(parts: tuple[Array, ...]) -> Array:
-        return lax.complex(*parts) if is_complex else parts[0]
-
-    def real_matvec(parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        return split(system.matvec(merge(parts)))
-
-    def real_solve(_: Callable, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        found = solve_once(system, merge(parts), options)
-        return split(times(found.x, jnp.where(found.converged | options.keep, 1, jnp.nan)))
-
-    return merge(lax.custom_linear_solve(real_matvec, split(b), real_solve, symmetric=True))
+    return self_adjoint_solve(system.matvec, b, solve)
 
 
 def solve_once(system: System, b: Array, options: SolveOptions) -> BlockSolution:

@@ -6,6 +6,7 @@ the coefficients follow the policy stated in the documentation of ``truncax.tsvd
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -57,6 +58,56 @@ def _instantiated(d: Any) -> Any:
 
 
 hermitian_product.defjvp(_hermitian_product_jvp, symbolic_zeros=True)
+
+
+class Side(enum.Enum):
+    """Which product with a root F of ``B = F F^H``."""
+
+    ROOT = "F"
+    ADJOINT = "F^H"
+    INVERSE = "F^-1"
+    INVERSE_ADJOINT = "F^-H"
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def root_product(side: Side, b: Any, factor: Any, x: Array) -> Array:
+    """The product with a root F of a positive definite operator ``b``, which ``factor`` knows, on this ``side``.
+
+    A root is defined up to a unitary matrix only. It is moved with b by ``dF = dB F^-H / 2``, so that ``dF F^H + F dF^H
+    = dB``; what does not depend on the choice of the root is then right at every order. With ``y`` the product,
+
+        F x: dB F^-H x / 2    F^H x: F^-1 dB x / 2    F^-1 x: -F^-1 dB F^-H y / 2    F^-H x: -F^-H F^-1 dB y / 2
+    """
+    return factor.product(side, x)
+
+
+def _root_product_jvp(side, primals, tangents):
+    (b, factor, x), (db, _, dx) = primals, tangents
+    y = root_product(side, b, factor, x)
+    dy = jnp.zeros_like(y)
+    if _moves(db):
+        db = jax.tree.map(_instantiated, db)
+
+        def moved(x: Array) -> Array:
+            return jax.jvp(lambda b: b.apply(x), (b,), (db,))[1] / 2
+
+        def by(side: Side, x: Array) -> Array:
+            return root_product(side, b, factor, x)
+
+        if side is Side.ROOT:
+            dy = dy + moved(by(Side.INVERSE_ADJOINT, x))
+        elif side is Side.ADJOINT:
+            dy = dy + by(Side.INVERSE, moved(x))
+        elif side is Side.INVERSE:
+            dy = dy - by(Side.INVERSE, moved(by(Side.INVERSE_ADJOINT, y)))
+        else:
+            dy = dy - by(Side.INVERSE_ADJOINT, by(Side.INVERSE, moved(y)))
+    if not isinstance(dx, SymbolicZero):
+        dy = dy + root_product(side, b, factor, dx)
+    return y, dy
+
+
+root_product.defjvp(_root_product_jvp, symbolic_zeros=True)
 
 
 def difference_quotients(values: Array, threshold: Array) -> Array:

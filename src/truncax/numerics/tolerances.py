@@ -80,6 +80,16 @@ def symmetry_tolerance(dtype: Any, opaque: bool) -> float:
     return epsilon(dtype) ** 0.5 if opaque else 32 * epsilon(dtype)
 
 
+def shift_tolerance(dtype: Any) -> float:
+    """The relative residual that a given inverse may leave, ``sqrt(eps)``."""
+    return epsilon(dtype) ** 0.5
+
+
+def lost_to_shift(dtype: Any) -> float:
+    """The relative error that a nearly singular ``A - sigma B`` may bring to its inverse, ``eps^(1/4)``."""
+    return epsilon(dtype) ** 0.25
+
+
 def small_turn(dtype: Any) -> float:
     """A rotation by less than ``eps^(3/8)``, 1e-6 and 3e-3, is right to rounding in first order and one polar step."""
     return epsilon(dtype) ** (3 / 8)

@@ -131,9 +131,13 @@ class SparseOperator(LinearOperator):
         shape = self.shape
 
         def build(values: np.ndarray, row: np.ndarray, column: np.ndarray) -> Any:
-            return coo_array((values.ravel(), (row.ravel(), column.ravel())), shape=shape).tocsr()
+            return coo_array((values, (row, column)), shape=shape).tocsr()
 
-        return (self.rows.values, self._row_of_slots(), self.rows.other), build
+        return self.entries(), build
+
+    def entries(self) -> tuple[Array, Array, Array]:
+        """``(values, row, column)`` of the entries, zeros among them, and more than one at a place if so."""
+        return self.rows.values.ravel(), self._row_of_slots().ravel(), self.rows.other.ravel()
 
     def _row_of_slots(self) -> Array:
         owner = jnp.arange(self.rows.size, dtype=jnp.int32) if self.rows.owner is None else self.rows.owner

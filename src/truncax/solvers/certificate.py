@@ -1,14 +1,28 @@
 """What the returned vectors are worth: the status from their residuals, and the gaps that decide the derivative."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.derivative import Side
 from ..numerics.products import adjoint, column_norms, matmul
-from ..numerics.tolerances import negligible, rounding_floor, singular_curvature, symmetry_tolerance
-from ..operators.operator import LinearOperator
+from ..numerics.tolerances import (
+    epsilon,
+    lost_to_shift,
+    negligible,
+    rounding_floor,
+    shift_tolerance,
+    singular_curvature,
+    symmetry_tolerance,
+)
+from ..operators.operator import LinearOperator, Scaled, scaled
+from ..operators.pencil import Inverse, Pencil
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, Triplets, largest_singular
+
+Condition = tuple[Array, Status]
 
 
 def _relative(x: Array, largest: Array) -> Array:
@@ -24,21 +38,20 @@ def _info(
     products: int,
     size: int,
     tol: Array,
-    finite: Array,
-    contradiction: tuple[Array, Status],
+    conditions: Sequence[Condition],
 ) -> SolveInfo:
     residual_norms = _relative(found.residuals, largest)
     allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
     status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
-    consistent, otherwise = contradiction
     cut_gaps = _relative(_nearest(values, discarded), largest)
     itself = jnp.eye(values.shape[0], dtype=bool)
     between = jnp.where(itself, jnp.inf, jnp.abs(values[:, None] - values[None, :]))
     gaps = _relative(prefix_gaps(*ranks), largest)
     degenerate = (status == Status.CONVERGED) & jnp.any(_tied(cut_gaps))
     status = jnp.where(degenerate, Status.CUT_DEGENERATE, status)
-    status = jnp.where(consistent, status, otherwise)
-    status = jnp.where(finite, status, Status.NON_FINITE).astype(jnp.int32)
+    for met, otherwise in conditions:
+        status = jnp.where(met, status, otherwise)
+    status = status.astype(jnp.int32)
     return SolveInfo(
         status=status,
         converged=(status == Status.CONVERGED) | (status == Status.CUT_DEGENERATE),
@@ -94,20 +107,22 @@ def certify_triplets(
 ) -> SolveInfo:
     """The ``SolveInfo`` of singular triplets."""
     s, largest, size = found.s, largest_singular(found), max(operator.shape)
-    discarded, contradiction = _discarded(operator, found, which), (linear, Status.NOT_LINEAR)
+    discarded, conditions = (
+        _discarded(operator, found, which),
+        [(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)],
+    )
     ranks = s, discarded
-    return _info(largest, s, discarded, ranks, found, 2 * operator.opaque, size, tol, finite, contradiction)
+    return _info(largest, s, discarded, ranks, found, 2 * operator.opaque, size, tol, conditions)
 
 
 def certify_eigenpairs(
-    operator: LinearOperator, found: Eigenpairs, which: str, tol: Array, finite: Array, hermitian: Array
+    operator: LinearOperator, found: Eigenpairs, which: str, tol: Array, conditions: Sequence[Condition]
 ) -> SolveInfo:
-    """The ``SolveInfo`` of eigenpairs."""
+    """The ``SolveInfo`` of eigenpairs, unless one of the ``conditions`` is not met; the last one counts."""
     values, leftover, largest = found.values, found.leftover, found.largest
     ranks = (jnp.abs(values), jnp.abs(leftover)) if which == "LM" else (values, leftover)
     # The two vectors of the Hermitian test are products as well.
-    size, contradiction = found.Q.shape[0], (hermitian, Status.NOT_HERMITIAN)
-    return _info(largest, values, leftover, ranks, found, 2, size, tol, finite, contradiction)
+    return _info(largest, values, leftover, ranks, found, 2, found.Q.shape[0], tol, conditions)
 
 
 def is_hermitian(operator: LinearOperator, key: Array) -> Array:
@@ -129,3 +144,27 @@ def is_linear(operator: LinearOperator, key: Array) -> Array:
     defect = jnp.abs(matmul(adjoint(y), Ax) - matmul(adjoint(AHy), x))[0, 0]
     bound = column_norms(y) * column_norms(Ax) + column_norms(x) * column_norms(AHy)
     return defect <= symmetry_tolerance(operator.dtype, operator.opaque) * bound[0]
+
+
+def sound(pencil: Pencil, a: Scaled, finite: Array, key: Array) -> list[Condition]:
+    """What must hold of ``A x = l B x`` for a result to be worth something; ``a`` is A, scaled, if it is ``finite``."""
+    conditions = [(is_hermitian(a, key), Status.NOT_HERMITIAN)]
+    if pencil.inverse is not None:
+        regular, inverted = _is_inverted(pencil.inverse, key)
+        conditions += [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR)]
+    if pencil.root is not None:
+        z, (b, b_finite) = jax.random.normal(key, (a.shape[1],), a.dtype), scaled(pencil.root.b)
+        definite = jnp.all(jnp.isfinite(pencil.root.product(Side.ROOT, z)))
+        conditions += [(is_hermitian(b, key) & definite, Status.NOT_DEFINITE)]
+        finite = finite & b_finite
+    return [*conditions, (finite, Status.NON_FINITE)]
+
+
+def _is_inverted(inverse: Inverse, key: Array) -> tuple[Array, Array]:
+    """Whether ``(A - sigma B)^-1 z`` has digits, and whether ``A - sigma B`` takes it back to z, for a random z."""
+    z = jax.random.normal(key, (inverse.shape[1], 1), inverse.dtype)
+    w = inverse.apply(z)
+    length, growth = column_norms(z)[0], inverse.size() * column_norms(w)[0]
+    residual = column_norms(inverse.shifted(w) - z)[0]
+    regular = epsilon(inverse.dtype) * growth <= lost_to_shift(inverse.dtype) * length
+    return regular, residual <= shift_tolerance(inverse.dtype) * (length + growth)

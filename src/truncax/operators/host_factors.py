@@ -1,0 +1,169 @@
+"""Sparse factors by SuperLU, on the host.
+
+What JAX holds of a factor is the matrix and a digest of it. The factors themselves stay on the host, where the digest
+finds them again; those that were not used for long are dropped, and made anew from the matrix if they are asked for.
+The functions on the host never call JAX.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.sparse import coo_array, csc_array
+from scipy.sparse.linalg import SuperLU, splu
+
+from ..numerics.derivative import Side
+from ..numerics.linear import with_adjoint
+
+# Factors that are kept, at most.
+_MOST = 4
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SparseLU:
+    """The factors of a Hermitian matrix, from its entries, more than one at a place if so; if ``definite``, a root."""
+
+    values: Array
+    row: Array
+    column: Array
+    digest: Array
+    size: int = field(metadata={"static": True})
+    definite: bool = field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, values: Array, row: Array, column: Array, size: int, *, definite: bool) -> SparseLU:
+        """Factorises."""
+        digest = jax.pure_callback(
+            partial(_digest, size, definite),
+            jax.ShapeDtypeStruct((8,), jnp.uint32),
+            values,
+            row,
+            column,
+            vmap_method="sequential",
+        )
+        return cls(values, row, column, digest, size, definite)
+
+    def solve(self, b: Array) -> Array:
+        """``x`` with ``A x = b``; NaN if A is singular."""
+        return self._on_host(_solve, b)
+
+    def product(self, side: Side, x: Array) -> Array:
+        """The product with the root on this ``side``; NaN if A is not positive definite."""
+        ways: dict[Side, Callable[[Array], Array]] = {
+            side: partial(self._on_host, partial(_root_product, side)) for side in Side
+        }
+        F, FH, Fi, FiH = (ways[side] for side in Side)
+        if side is Side.ROOT:
+            return with_adjoint(F, FH, Fi, FiH, x)
+        if side is Side.ADJOINT:
+            return with_adjoint(FH, F, FiH, Fi, x)
+        if side is Side.INVERSE:
+            return with_adjoint(Fi, FiH, F, FH, x)
+        return with_adjoint(FiH, Fi, FH, F, x)
+
+    def _on_host(self, function: Callable[..., np.ndarray], x: Array) -> Array:
+        return jax.pure_callback(
+            partial(_with_factor, function, self.size, self.definite),
+            jax.ShapeDtypeStruct(x.shape, x.dtype),
+            self.digest,
+            self.values,
+            self.row,
+            self.column,
+            x,
+            vmap_method="sequential",
+        )
+
+
+class _Factor:
+    """The factors of a matrix: ``P_r A P_c = L U``, and if definite ``A = F F^H`` with ``F = P_r^T L D^(1/2)``."""
+
+    def __init__(self, matrix: csc_array, definite: bool) -> None:
+        # A symmetric order and pivots on the diagonal, where they are not too small: half of the fill.
+        options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0 if definite else 0.01}
+        self.lu: SuperLU | None = None
+        self.lower: Any = None
+        try:
+            self.lu = splu(matrix, options={"SymmetricMode": True}, **options)
+        except RuntimeError:  # exactly singular
+            return
+        if definite:
+            pivots = self.lu.U.diagonal().real
+            if np.all(pivots > 0) and np.array_equal(self.lu.perm_r, self.lu.perm_c):
+                self.lower = (self.lu.L @ _diagonal(np.sqrt(pivots))).tocsr()
+                self.upper = self.lower.conj().T.tocsr()
+
+    def solve(self, b: np.ndarray) -> np.ndarray:
+        return np.full_like(b, np.nan) if self.lu is None else self.lu.solve(b)
+
+    def root_product(self, side: Side, x: np.ndarray) -> np.ndarray:
+        if self.lower is None or self.lu is None:
+            return np.full_like(x, np.nan)
+        if side is Side.ROOT:
+            return (self.lower @ x)[self.lu.perm_r]
+        if side is Side.ADJOINT:
+            y = np.empty_like(x)
+            y[self.lu.perm_r] = x
+            return self.upper @ y
+        if side is Side.INVERSE:
+            return self.root_product(Side.ADJOINT, self.solve(x))
+        return self.solve(self.root_product(Side.ROOT, x))
+
+
+def _diagonal(entries: np.ndarray) -> csc_array:
+    index = np.arange(entries.size)
+    return csc_array((entries, (index, index)), shape=(entries.size, entries.size))
+
+
+_factors: OrderedDict[bytes, _Factor] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _digest(size: int, definite: bool, values: Any, row: Any, column: Any) -> np.ndarray:
+    parts = [np.ascontiguousarray(x) for x in (values, row, column)]
+    digest = hashlib.blake2b(repr((size, definite, parts[0].dtype.str)).encode(), digest_size=32)
+    for part in parts:
+        digest.update(part.tobytes())
+    return np.frombuffer(digest.digest(), np.uint32)
+
+
+def _with_factor(
+    function: Callable[..., np.ndarray],
+    size: int,
+    definite: bool,
+    digest: Any,
+    values: Any,
+    row: Any,
+    column: Any,
+    x: Any,
+) -> np.ndarray:
+    key, x = np.asarray(digest).tobytes(), np.asarray(x)
+    if not x.any():
+        return np.zeros_like(x)
+    with _lock:
+        factor = _factors.get(key)
+        if factor is None:
+            values, places = np.asarray(values), (np.asarray(row), np.asarray(column))
+            factor = _factors[key] = _Factor(coo_array((values, places), shape=(size, size)).tocsc(), definite)
+        _factors.move_to_end(key)
+        while len(_factors) > _MOST:
+            _factors.popitem(last=False)
+    return np.ascontiguousarray(function(factor, x), dtype=x.dtype)
+
+
+def _solve(factor: _Factor, b: np.ndarray) -> np.ndarray:
+    return factor.solve(b)
+
+
+def _root_product(side: Side, factor: _Factor, x: np.ndarray) -> np.ndarray:
+    return factor.root_product(side, x)
