@@ -1,6 +1,6 @@
 """What the returned vectors are worth: the status from their residuals, and the gaps that decide the derivative."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,17 @@ from ..operators.pencil import Inverse, Pencil
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, Triplets, largest_singular
 
-Condition = tuple[Array, Status]
+# The noise of a product with one random vector stands for that of the others, which may be some times larger.
+_NOISE = 16
+
+
+class Soundness(NamedTuple):
+    """``conditions`` that must be met, each with the status if it is not, of which the last counts; and the relative
+    ``noise`` of the products.
+    """
+
+    conditions: list[tuple[Array, Status]]
+    noise: Array | float = 0.0
 
 
 def _relative(x: Array, largest: Array) -> Array:
@@ -38,10 +48,10 @@ def _info(
     products: int,
     size: int,
     tol: Array,
-    conditions: Sequence[Condition],
+    soundness: Soundness,
 ) -> SolveInfo:
     residual_norms = _relative(found.residuals, largest)
-    allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations))
+    allowed = jnp.maximum(tol, rounding_floor(tol.dtype, size, found.iterations) + soundness.noise)
     status = jnp.where(jnp.all(residual_norms <= allowed) & found.verified, Status.CONVERGED, Status.NOT_CONVERGED)
     cut_gaps = _relative(_nearest(values, discarded), largest)
     itself = jnp.eye(values.shape[0], dtype=bool)
@@ -49,7 +59,7 @@ def _info(
     gaps = _relative(prefix_gaps(*ranks), largest)
     degenerate = (status == Status.CONVERGED) & jnp.any(_tied(cut_gaps))
     status = jnp.where(degenerate, Status.CUT_DEGENERATE, status)
-    for met, otherwise in conditions:
+    for met, otherwise in soundness.conditions:
         status = jnp.where(met, status, otherwise)
     status = status.astype(jnp.int32)
     return SolveInfo(
@@ -107,22 +117,20 @@ def certify_triplets(
 ) -> SolveInfo:
     """The ``SolveInfo`` of singular triplets."""
     s, largest, size = found.s, largest_singular(found), max(operator.shape)
-    discarded, conditions = (
-        _discarded(operator, found, which),
-        [(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)],
-    )
+    discarded = _discarded(operator, found, which)
+    soundness = Soundness([(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)])
     ranks = s, discarded
-    return _info(largest, s, discarded, ranks, found, 2 * operator.opaque, size, tol, conditions)
+    return _info(largest, s, discarded, ranks, found, 2 * operator.opaque, size, tol, soundness)
 
 
 def certify_eigenpairs(
-    operator: LinearOperator, found: Eigenpairs, which: str, tol: Array, conditions: Sequence[Condition]
+    operator: LinearOperator, found: Eigenpairs, which: str, tol: Array, soundness: Soundness
 ) -> SolveInfo:
-    """The ``SolveInfo`` of eigenpairs, unless one of the ``conditions`` is not met; the last one counts."""
+    """The ``SolveInfo`` of eigenpairs."""
     values, leftover, largest = found.values, found.leftover, found.largest
     ranks = (jnp.abs(values), jnp.abs(leftover)) if which == "LM" else (values, leftover)
     # The two vectors of the Hermitian test are products as well.
-    return _info(largest, values, leftover, ranks, found, 2, found.Q.shape[0], tol, conditions)
+    return _info(largest, values, leftover, ranks, found, 2, found.Q.shape[0], tol, soundness)
 
 
 def is_hermitian(operator: LinearOperator, key: Array) -> Array:
@@ -146,25 +154,27 @@ def is_linear(operator: LinearOperator, key: Array) -> Array:
     return defect <= symmetry_tolerance(operator.dtype, operator.opaque) * bound[0]
 
 
-def sound(pencil: Pencil, a: Scaled, finite: Array, key: Array) -> list[Condition]:
+def sound(pencil: Pencil, a: Scaled, finite: Array, key: Array) -> Soundness:
     """What must hold of ``A x = l B x`` for a result to be worth something; ``a`` is A, scaled, if it is ``finite``."""
     conditions = [(is_hermitian(a, key), Status.NOT_HERMITIAN)]
+    z, noise = jax.random.normal(key, (a.shape[1], 1), a.dtype), jnp.zeros((), jnp.finfo(a.dtype).dtype)
     if pencil.inverse is not None:
-        regular, inverted = _is_inverted(pencil.inverse, key)
+        regular, inverted, noise = _is_inverted(pencil.inverse, z)
         conditions += [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR)]
     if pencil.root is not None:
-        z, (b, b_finite) = jax.random.normal(key, (a.shape[1],), a.dtype), scaled(pencil.root.b)
-        definite = jnp.all(jnp.isfinite(pencil.root.product(Side.ROOT, z)))
-        conditions += [(is_hermitian(b, key) & definite, Status.NOT_DEFINITE)]
+        b, b_finite = scaled(pencil.root.b)
+        again = pencil.root.product(Side.INVERSE, pencil.root.product(Side.ROOT, z))
+        noise = noise + (column_norms(again - z) / column_norms(z))[0]
+        conditions += [(is_hermitian(b, key) & jnp.all(jnp.isfinite(again)), Status.NOT_DEFINITE)]
         finite = finite & b_finite
-    return [*conditions, (finite, Status.NON_FINITE)]
+    return Soundness([*conditions, (finite, Status.NON_FINITE)], _NOISE * noise)
 
 
-def _is_inverted(inverse: Inverse, key: Array) -> tuple[Array, Array]:
-    """Whether ``(A - sigma B)^-1 z`` has digits, and whether ``A - sigma B`` takes it back to z, for a random z."""
-    z = jax.random.normal(key, (inverse.shape[1], 1), inverse.dtype)
+def _is_inverted(inverse: Inverse, z: Array) -> tuple[Array, Array, Array]:
+    """Whether ``w = (A - sigma B)^-1 z`` has digits, whether ``A - sigma B`` takes it back to z, the error of w."""
     w = inverse.apply(z)
-    length, growth = column_norms(z)[0], inverse.size() * column_norms(w)[0]
-    residual = column_norms(inverse.shifted(w) - z)[0]
+    residual = inverse.shifted(w) - z
+    length, left, found, wrong = (column_norms(x)[0] for x in (z, residual, w, inverse.apply(residual)))
+    growth = inverse.size() * found
     regular = epsilon(inverse.dtype) * growth <= lost_to_shift(inverse.dtype) * length
-    return regular, residual <= shift_tolerance(inverse.dtype) * (length + growth)
+    return regular, left <= shift_tolerance(inverse.dtype) * (length + growth), _relative(wrong, found)
