@@ -1,6 +1,6 @@
 """Sparse matrices: products, value and gradient, beside SciPy's products, PROPACK and ARPACK.
 
-    python benchmarks/sparse.py products | svd | laplacian [--side 200] [--repeats 3] [--json FILE]
+    python benchmarks/sparse.py products | svd | laplacian [--side 200] [--sigma 0] [--repeats 3] [--json FILE]
 
 ``svd``: 100 000 x 20 000 with 10 random normal entries a row, k = 10: a flat spectrum. ``laplacian``: the grid of side
 L with a random potential, the 6 lowest states. The loss depends on values and vectors; its gradient is the one with
@@ -135,6 +135,8 @@ def svd(options):
 def laplacian(options):
     side, k = options.side, 6
     n = side * side
+    ours = {"which": "SA"} if options.sigma is None else {"sigma": options.sigma}
+    theirs = ours | ({} if options.sigma is None else {"which": "LM"})
     fixed, indices = grid(side)
     potential = jnp.asarray(np.random.default_rng(3).uniform(0, 1, n))
     a = host(jnp.append(fixed, 4 + potential), indices, (n, n))
@@ -142,15 +144,16 @@ def laplacian(options):
 
     def loss(potential):
         matrix = BCOO((jnp.append(fixed, 4 + potential), indices), shape=(n, n))
-        values, vectors = truncax.teigh(matrix, k, which="SA")
+        values, vectors = truncax.teigh(matrix, k, **ours)
         return jnp.sum(w * values) + jnp.sum(w * jnp.sum(vectors[::2] ** 2, axis=0))
 
     def arpack():
-        return eigsh(a, k, which="SA", tol=TOL, rng=np.random.default_rng(0))
+        return eigsh(a, k, tol=TOL, rng=np.random.default_rng(0), **theirs)
 
-    values = jnp.sort(truncax.teigh(a, k, which="SA").eigenvalues)
+    values = jnp.sort(truncax.teigh(a, k, **ours).eigenvalues)
     assert np.max(np.abs(np.sort(arpack()[0]) - np.asarray(values))) < 1e-10
-    return [decomposition(f"grid of side {side}", loss, potential, arpack, options.repeats)]
+    shift = "" if options.sigma is None else f", sigma = {options.sigma}"
+    return [decomposition(f"grid of side {side}{shift}", loss, potential, arpack, options.repeats)]
 
 
 def products(options):
@@ -186,6 +189,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["products", "svd", "laplacian"])
     parser.add_argument("--side", type=int, default=200)
+    parser.add_argument("--sigma", type=float, help="a shift for the grid; the same for both")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="write the rows to this file")
     options = parser.parse_args()

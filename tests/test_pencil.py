@@ -1,5 +1,8 @@
 """Shift-invert and the generalized problem: values, derivatives with respect to both matrices, and what is refused."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -352,6 +355,18 @@ def test_factors_on_the_host_are_few_and_found_again():
     np.testing.assert_allclose(np.abs(values(0.0)), expected[:2], atol=1e-12)
     host_factors._factors.clear()
     np.testing.assert_allclose(np.abs(values(0.0)), expected[:2], atol=1e-12)
+
+
+def test_all_digits_reach_the_host_where_64_bits_are_a_context():
+    code = """
+import jax, numpy as np, scipy.sparse, truncax
+a = scipy.sparse.diags_array([np.full(99, -1.0), np.linspace(2, 3, 100), np.full(99, -1.0)], offsets=[-1, 0, 1])
+with jax.enable_x64(True):
+    for b in (a, a.astype(np.complex128)):
+        values, x = truncax.teigh(b.tocsr(), 2, sigma=0.0)
+        assert np.linalg.norm(a @ np.asarray(x) - np.asarray(x) * np.asarray(values)) < 1e-13
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def beam(thickness, count=24):

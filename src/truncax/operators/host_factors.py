@@ -23,6 +23,7 @@ from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import SuperLU, splu
 
 from ..numerics.derivative import Side
+from ..numerics.host import call_on_host
 from ..numerics.linear import with_adjoint
 
 # Factors that are kept, at most.
@@ -44,14 +45,7 @@ class SparseLU:
     @classmethod
     def of(cls, values: Array, row: Array, column: Array, size: int, *, definite: bool) -> SparseLU:
         """Factorises."""
-        digest = jax.pure_callback(
-            partial(_digest, size, definite),
-            jax.ShapeDtypeStruct((8,), jnp.uint32),
-            values,
-            row,
-            column,
-            vmap_method="sequential",
-        )
+        digest = call_on_host(partial(_digest, size, definite), (8,), jnp.uint32, values, row, column)
         return cls(values, row, column, digest, size, definite)
 
     def solve(self, b: Array) -> Array:
@@ -73,16 +67,8 @@ class SparseLU:
         return with_adjoint(FiH, Fi, FH, F, x)
 
     def _on_host(self, function: Callable[..., np.ndarray], x: Array) -> Array:
-        return jax.pure_callback(
-            partial(_with_factor, function, self.size, self.definite),
-            jax.ShapeDtypeStruct(x.shape, x.dtype),
-            self.digest,
-            self.values,
-            self.row,
-            self.column,
-            x,
-            vmap_method="sequential",
-        )
+        call = partial(_with_factor, function, self.size, self.definite)
+        return call_on_host(call, x.shape, x.dtype, self.digest, self.values, self.row, self.column, x)
 
 
 class _Factor:
@@ -129,36 +115,35 @@ _factors: OrderedDict[bytes, _Factor] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _digest(size: int, definite: bool, values: Any, row: Any, column: Any) -> np.ndarray:
-    parts = [np.ascontiguousarray(x) for x in (values, row, column)]
-    digest = hashlib.blake2b(repr((size, definite, parts[0].dtype.str)).encode(), digest_size=32)
-    for part in parts:
+def _digest(size: int, definite: bool, *entries: np.ndarray) -> np.ndarray:
+    digest = hashlib.blake2b(repr((size, definite, entries[0].dtype.str)).encode(), digest_size=32)
+    for part in entries:
         digest.update(part.tobytes())
     return np.frombuffer(digest.digest(), np.uint32)
 
 
 def _with_factor(
-    function: Callable[..., np.ndarray],
+    function: Callable[[_Factor, np.ndarray], np.ndarray],
     size: int,
     definite: bool,
-    digest: Any,
-    values: Any,
-    row: Any,
-    column: Any,
-    x: Any,
+    digest: np.ndarray,
+    values: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    x: np.ndarray,
 ) -> np.ndarray:
-    key, x = np.asarray(digest).tobytes(), np.asarray(x)
     if not x.any():
         return np.zeros_like(x)
+    key = digest.tobytes()
     with _lock:
         factor = _factors.get(key)
         if factor is None:
-            values, places = np.asarray(values), (np.asarray(row), np.asarray(column))
-            factor = _factors[key] = _Factor(coo_array((values, places), shape=(size, size)).tocsc(), definite)
+            matrix = coo_array((values, (row, column)), shape=(size, size)).tocsc()
+            factor = _factors[key] = _Factor(matrix, definite)
         _factors.move_to_end(key)
         while len(_factors) > _MOST:
             _factors.popitem(last=False)
-    return np.ascontiguousarray(function(factor, x), dtype=x.dtype)
+    return function(factor, x)
 
 
 def _solve(factor: _Factor, b: np.ndarray) -> np.ndarray:
