@@ -3,7 +3,7 @@
     python benchmarks/scaling.py sizes | gaps [--json FILE]
 
 ``sizes``: k = 4, 16, 64 of n = 256 to 2048 at a gap of 1e-2. ``gaps``: n = 512, k = 8, gaps 1e-1 to 1e-6
-(accumulating: to 1e-4; at 1e-5 the default solver or solve does not converge). The kept
+(accumulating: to 1e-4; at 1e-5 the default solver reaches its limit of restarts). The kept
 values go from 2 to 1; the discarded ones are spread evenly below 1 - gap (``uniform``) or pile up there
 (``accumulating``, geometric distances from the gap on). ``error``: of the gradient of the loss of ``python -m truncax``
 against the closed form, in units of eps / gap. Times are medians in one process; compiling is apart.
