@@ -178,6 +178,48 @@ def test_sparse_matrices_have_the_values_and_derivatives_of_arrays(name, options
         assert error(x, y) <= 1e-9
 
 
+def test_sums_of_sparse_and_diagonal_matrices_are_factorised_as_they_are():
+    a, b = sparse_pencil()
+    fixed, potential = truncax.as_operator(a - scipy.sparse.diags_array(a.diagonal())), jnp.asarray(a.diagonal())
+    mass = 2 * truncax.as_operator(b / 2) + 0.0 * truncax.operators.identity(N)
+    dense = jnp.asarray(a.toarray() - np.diag(a.diagonal()))
+
+    def of_operators(potential):
+        return truncax.teigh(fixed + diagonal(potential), K, b=mass, sigma=0.25)
+
+    def of_arrays(potential):
+        return truncax.teigh(dense + jnp.diag(potential), K, b=jnp.asarray(b.toarray()), sigma=0.25)
+
+    w = symmetric_weights(np.random.default_rng(4), False)
+    got, expected = (
+        jax.value_and_grad(lambda potential, f=f: loss_of(*f(potential), w))(potential)
+        for f in (of_operators, of_arrays)
+    )
+    for x, y in zip(got, expected, strict=True):
+        assert error(x, y) <= 1e-10
+
+
+def test_gradients_of_batches_and_of_many_shifts():
+    (options, order), problems = CASES["shift"], [pencil(seed=seed) for seed in range(2)]
+    a, b = map(jnp.stack, zip(*problems, strict=True))
+    w = symmetric_weights(np.random.default_rng(1), False)
+
+    def loss(a, b):
+        return loss_of(*truncax.teigh(a, K, b=b, **options), w)
+
+    together = jax.jit(jax.vmap(jax.grad(loss, (0, 1))))(a, b)
+    for i in range(2):
+        alone = jax.grad(reference_loss, (0, 1))(a[i], b[i], w, order)
+        for x, y in zip(together, alone, strict=True):
+            assert error(x[i], y) <= 1e-11
+    sparse, _ = sparse_pencil()
+    sigma, matrix = jnp.array([-0.5, 0.25]), BCOO.from_scipy_sparse(sparse)
+    values = jax.vmap(lambda s: truncax.teigh(matrix, 2, sigma=s).eigenvalues)(sigma)
+    exact = np.linalg.eigvalsh(sparse.toarray())
+    for found, s in zip(np.asarray(values), np.asarray(sigma), strict=True):
+        np.testing.assert_allclose(found, exact[np.argsort(np.abs(exact - s))[:2]], atol=1e-13)
+
+
 def test_a_root_that_does_not_move_is_wrong(mutate):
     """Orthonormality under b alone gives dQ the term ``-Q (Q^H db Q) / 2``."""
     (options, order), (a, b) = CASES["shift"], pencil()
