@@ -63,6 +63,12 @@ def test_the_status_of_a_tie(name, native, dtype):
         assert np.linalg.norm(total, 2) <= 1 + 100 * eps
 
 
+def test_a_tie_is_no_failure_among_the_members_of_a_batch():
+    tie = jnp.diag(jnp.array([3.0, 2.0, 2.0, 1.0]))
+    with pytest.raises(ValueError, match="in 1 of 3 members of the batch"):
+        truncax.tsvd(jnp.stack([tie, jnp.eye(4) * jnp.arange(1.0, 5.0)[:, None], tie * jnp.nan]), 2)
+
+
 def test_the_policy_at_a_tie():
     """A rule cannot raise: NaN unless the user keeps what failed. The members of a batch are told apart."""
     rng = np.random.default_rng(1)

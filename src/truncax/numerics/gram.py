@@ -37,7 +37,10 @@ def inverse_root(gram: Array, count: Array) -> Array:
 
 
 class Outside(NamedTuple):
-    """What is left of vectors q outside the span of a basis Q: ``q - Q @ coefficients``, with this ``gram`` matrix."""
+    """What is left of vectors q outside the span of a basis Q: ``q - Q @ coefficients``, with this ``gram`` matrix.
+
+    It is not the identity: vectors that wait behind each other know each other as loosely as they know the basis.
+    """
 
     coefficients: Array
     gram: Array
