@@ -32,7 +32,7 @@ from ..options import GolubKahan
 from .found import MOST_LEFTOVERS, Triplets
 from .refine import finish_triplets
 from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
-from .small import singular_rayleigh_ritz
+from .small import settle_ties, singular_rayleigh_ritz
 from .start import start_block
 
 
@@ -141,6 +141,14 @@ def golub_kahan(
         left, s, right, core, defects = singular_rayleigh_ritz(T, count, k)
         left, right = matmul(root_u, left), matmul(root_v, right)
         coupling = matmul(adjoint(left), lax.dynamic_slice_in_dim(B, filled, wait, axis=1))
+        vectors = (left, right, core, coupling)
+
+        def turned(R: Array) -> tuple[Array, ...]:
+            back = adjoint(R)
+            return matmul(left, R), matmul(right, R), matmul(back, matmul(core, R)), matmul(back, coupling)
+
+        vectors = settle_ties(s, matmul(coupling, adjoint(coupling)), count, k, turned, vectors)
+        left, right, core, coupling = vectors
         bounds = column_norms(adjoint(coupling)) + defects
         decision = next_restart(
             restart,

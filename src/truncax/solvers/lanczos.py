@@ -17,6 +17,7 @@ Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000); Golub and Underwood 
 (1984) for a basis that is nearly orthogonal.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ from ..options import Lanczos
 from .found import MOST_LEFTOVERS, Eigenpairs
 from .refine import finish_eigenpairs
 from .restart import Restart, Ritz, first_cycle, next_restart, plan, running
-from .small import from_upper, hermitian_rayleigh_ritz
+from .small import from_upper, hermitian_rayleigh_ritz, settle_ties
 from .start import start_block
 
 
@@ -124,8 +125,14 @@ def lanczos(
         # A fresh block has dropped what the kept columns had outside; the later columns know it.
         T = matmul(root, matmul(from_upper(matmul(gram[:ncv], H)), root))
         values, ritz = hermitian_rayleigh_ritz(T, count, which)
-        core, ritz = matmul(adjoint(ritz), matmul(T, ritz)), matmul(root, ritz)
-        coupling = matmul(lax.dynamic_slice_in_dim(H, filled, wait), ritz)
+        E = matmul(lax.dynamic_slice_in_dim(H, filled, wait), root)
+        if which != "BE":
+            coupling = matmul(E, ritz)
+            residuals = matmul(adjoint(coupling), coupling)
+            ritz = settle_ties(values, residuals, count, k, partial(matmul, ritz), ritz)
+        core, coupling, ritz = matmul(adjoint(ritz), matmul(T, ritz)), matmul(E, ritz), matmul(root, ritz)
+        if which == "LM":
+            values = jnp.where(live, jnp.diagonal(core).real, 0)
         bounds = column_norms(coupling)
         # The far end of the spectrum fades from a basis that restarts with the near one.
         top = jnp.maximum(state.top, jnp.max(values, where=live, initial=-jnp.inf))

@@ -7,11 +7,14 @@ float32 the backward error of a small decomposition, once a restart, would set t
 rotations are polished until they are unitary to rounding.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.derivative import singular_rotations
-from ..numerics.products import adjoint, column_norms, matmul
+from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.tolerances import negligible, small_turn
 from .found import best_first
 
@@ -101,3 +104,27 @@ def hermitian_rayleigh_ritz(H: Array, count: Array, which: str) -> tuple[Array, 
     values, ritz = jnp.linalg.eigh(H + jnp.diag(jnp.where(live, 0, beyond).astype(H.dtype)), symmetrize_input=False)
     order = best_first(values, which, count)
     return jnp.where(live, values[order], 0), polar_step(ritz[:, order])
+
+
+def settle_ties(values: Array, residuals: Array, count: Array, k: int, turn: Callable[[Array], Any], else_: Any) -> Any:
+    """``turn(R)`` with a unitary R that brings what is settled to the front of a tie at the cut, or ``else_``.
+
+    Where values on both sides of the cut are equal to rounding, which vectors of the tie come first is a matter of
+    chance: those that have converged would make room for copies that rounding has just brought up, again and again. R
+    mixes the vectors of the tie only, so that their residuals, whose Gram matrix is ``residuals``, are orthogonal and
+    ascend; the other kept ones stand before them, the others after them.
+    """
+    index = jnp.arange(values.shape[0], dtype=jnp.int32)
+    live = index < count
+    width = negligible(values.dtype) * jnp.max(jnp.where(live, jnp.abs(values), 0))
+    tied = live & (jnp.abs(values - values[k - 1]) <= width)
+
+    def settled() -> Any:
+        inside = jnp.where(tied[:, None] & tied[None, :], residuals, 0)
+        size = jnp.trace(inside).real
+        inside = times(inside, 1 / jnp.where(size > 0, size, 1))
+        place = jnp.where(index < k, -2, 2) + index.astype(values.dtype) / len(index)
+        inside = inside + jnp.diag(jnp.where(tied, 0, place).astype(inside.dtype))
+        return turn(polar_step(jnp.linalg.eigh(inside)[1]))
+
+    return lax.cond(jnp.any(tied & (index >= k)), settled, lambda: else_)
