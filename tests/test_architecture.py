@@ -26,6 +26,7 @@ LAYERS = {
     "pipeline": 5,
     "entry": 6,
     "decompositions": 7,
+    "general": 7,
     "functions": 8,
     "gauge": 8,
     "multiplets": 8,
@@ -105,6 +106,7 @@ def test_no_file_is_long(path):
 DECOMPOSITIONS = (
     truncax.tsvd,
     truncax.teigh,
+    truncax.teig,
     truncax.singular_subspaces,
     truncax.invariant_subspace,
     truncax.low_rank_approximation,

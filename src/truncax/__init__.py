@@ -7,11 +7,12 @@ from . import testing as testing
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
 from .functions import discarded_weight, low_rank_approximation, matrix_function, spectral_projector
 from .gauge import fix_gauge, gauge_defect
+from .general import teig
 from .multiplets import complete_multiplet, mask_multiplet
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
-from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
+from .options import Arnoldi, Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
     DerivativeInfo,
@@ -20,6 +21,8 @@ from .results import (
     SolveInfo,
     Status,
     TEighResult,
+    TEigLeftResult,
+    TEigResult,
     TSVDResult,
 )
 from .rules import derivative_info
@@ -27,6 +30,7 @@ from .rules import derivative_info
 __version__ = _version("truncax")
 
 __all__ = [
+    "Arnoldi",
     "Arpack",
     "ConvergenceError",
     "Dense",
@@ -40,6 +44,8 @@ __all__ = [
     "SingularSubspaces",
     "SolveInfo",
     "Status",
+    "TEigLeftResult",
+    "TEigResult",
     "TEighResult",
     "TSVDResult",
     "as_operator",
@@ -55,6 +61,7 @@ __all__ = [
     "matrix_function",
     "singular_subspaces",
     "spectral_projector",
+    "teig",
     "teigh",
     "tsvd",
 ]

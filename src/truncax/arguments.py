@@ -24,10 +24,10 @@ from .rules.settings import as_preconditioner
 ON_FAILURE = ("raise", "nan", "keep")
 
 
-def check_matrix(a: Any, *, hermitian: bool) -> Array | LinearOperator:
+def check_matrix(a: Any, *, hermitian: bool, square: bool = False) -> Array | LinearOperator:
     """``a`` as a JAX array of at least two dimensions or as an operator, of a dtype that is computed in."""
     a = given_matrix(a, hermitian=hermitian)
-    if hermitian and a.shape[-1] != a.shape[-2]:
+    if (hermitian or square) and a.shape[-1] != a.shape[-2]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
     return a
 
@@ -135,11 +135,19 @@ def check_host_solver(solver: Any, k: int, a: Array | LinearOperator, which: str
         raise ValueError("solver=Arpack() has no which='BE' for complex matrices; use solver=truncax.Lanczos()")
 
 
-def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) -> Array | None:
+def check_general(derivative: Any) -> None:
+    """What there is for Hermitian matrices only."""
+    if getattr(derivative, "preconditioner", None) is not None:
+        raise NotImplementedError("a preconditioner is not built for general matrices: leave it out of Implicit(...)")
+    if getattr(derivative, "polish", 0):
+        raise NotImplementedError("polish is not built for general matrices: leave it out of Implicit(...)")
+
+
+def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool, parts: bool = False) -> Array | None:
     """The start vectors as rows (..., p, n).
 
     ``v0`` is a vector (n,), one for each member of the batch (..., n), or a block (..., n, p); also (..., p, n), as
-    ``Vh`` is, if ``rows``.
+    ``Vh`` is, if ``rows``. A complex one for a real ``a`` is refused, or counts as its real and imaginary ``parts``.
     """
     if v0 is None:
         return None
@@ -161,13 +169,15 @@ def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool) 
         )
         raise ValueError(f"v0 must have shape {names} for a of shape {a.shape}, got {shape}")
     v0 = jnp.asarray(v0)
-    if jnp.iscomplexobj(v0) and not jnp.issubdtype(a.dtype, jnp.complexfloating):
+    apart = jnp.iscomplexobj(v0) and not jnp.issubdtype(a.dtype, jnp.complexfloating)
+    if apart and not parts:
         raise TypeError(f"v0 is complex ({v0.dtype}) but a is real ({a.dtype})")
-    v0 = jax.lax.stop_gradient(v0).astype(a.dtype)
     # Vh holds the conjugates of the vectors in its rows.
-    if vector and len(shape) < dims:
-        return v0[..., None, :]
-    return jnp.conj(v0) if across else jnp.swapaxes(v0, -1, -2)
+    down = v0[..., None] if vector and len(shape) < dims else v0
+    given = jax.lax.stop_gradient(jnp.conj(v0) if across else jnp.swapaxes(down, -1, -2))
+    if apart:
+        given = jnp.concatenate([given.real, given.imag], axis=-2)
+    return given.astype(a.dtype)
 
 
 def check_mass(b: Any, a: Array | LinearOperator) -> tuple[Any, Any]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from jax import Array
 
-from .entry import hermitian, singular
+from .entry import general, singular
+from .entry import hermitian as of_hermitian
 from .options import Implicit
 from .results import InvariantSubspace, SingularSubspaces, TEighResult, TSVDResult
-from .solvers.select import EighSolver, SvdSolver
+from .solvers.select import EighSolver, EigSolver, SvdSolver
 
 
 def tsvd(
@@ -262,7 +263,7 @@ def teigh(
     Appl. 22 (2000) (solver); Ericsson and Ruhe, Math. Comp. 35 (1980) (shift-invert).
 
     """
-    (Q, values), info = hermitian(
+    (Q, values), info = of_hermitian(
         a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True
     )
     result = TEighResult(values, Q)
@@ -275,9 +276,10 @@ def invariant_subspace(
     *,
     b: Any = None,
     which: str = "LM",
+    hermitian: bool = True,
     sigma: Any = None,
     inverse: Any = None,
-    solver: EighSolver | None = None,
+    solver: EighSolver | EigSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -291,14 +293,18 @@ def invariant_subspace(
     ``H`` is diagonal; its derivative is a full Hermitian k x k matrix. Use it for losses that do not depend on the
     basis inside the subspace: ``Q @ f(H) @ Q^H``, ``trace(f(H))``, projectors.
 
+    With ``hermitian=False`` the same of a general matrix: ``Q`` and ``H`` are complex, and the value of ``H`` is upper
+    triangular with the eigenvalues on its diagonal, which need not have as many eigenvectors.
+
     Args:
         a: array (..., n, n), as for ``teigh``; so are the options below.
         k: static int, 1 <= k <= n.
         b: as for ``teigh``.
-        which: as for ``teigh``.
+        which: as for ``teigh``; of a general matrix as for ``teig``.
+        hermitian: whether a is Hermitian; of a general matrix there are no ``b``, ``sigma`` and ``inverse``.
         sigma: as for ``teigh``.
         inverse: as for ``teigh``.
-        solver: as for ``teigh``.
+        solver: as for ``teigh``; of a general matrix as for ``teig``.
         derivative: as for ``teigh``; ``degeneracy_rtol`` has no use here and must be left out.
         v0: as for ``teigh``.
         key: as for ``teigh``.
@@ -313,7 +319,8 @@ def invariant_subspace(
         ConvergenceError, ValueError, TypeError, NotImplementedError: as ``teigh``.
 
     Derivative: forward and reverse mode, any order. ``dH = Q^H da Q``, ``dQ = X`` with
-    ``P a X - X H = -P da Q``, P = I - Q Q^H, and ``da`` symmetrised. No difference of kept values appears.
+    ``P a X - X H = -P da Q``, P = I - Q Q^H, and ``da`` symmetrised; of a general matrix it is not, and
+    ``dH = Q^H (da Q + a X)``. No difference of kept values appears.
     Undefined: losses that depend on the basis inside the subspace, and vectors when a discarded eigenvalue
     equals a kept one (NaN).
 
@@ -330,8 +337,21 @@ def invariant_subspace(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    (Q, H), info = hermitian(
+    if not _is_hermitian(hermitian, b, sigma, inverse):
+        parts, info = general(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+        result = InvariantSubspace(*parts)
+        return (result, info) if return_info else result
+    (Q, H), info = of_hermitian(
         a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False
     )
     result = InvariantSubspace(Q, H)
     return (result, info) if return_info else result
+
+
+def _is_hermitian(hermitian: Any, b: Any, sigma: Any, inverse: Any) -> bool:
+    if not isinstance(hermitian, bool):
+        raise TypeError(f"hermitian must be True or False, got {hermitian!r}")
+    for name, value in (("b", b), ("sigma", sigma), ("inverse", inverse)):
+        if value is not None and not hermitian:
+            raise NotImplementedError(f"{name} is built for hermitian=True only: leave it out")
+    return hermitian

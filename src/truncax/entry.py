@@ -9,6 +9,7 @@ from jax import Array
 
 from . import pipeline
 from .arguments import (
+    check_general,
     check_host_solver,
     check_key,
     check_mass,
@@ -25,10 +26,11 @@ from .arguments import (
 from .failure import forward_mode_explained, raise_if_failed
 from .numerics.tolerances import computing_dtype, solve_tolerance
 from .operators.operator import LinearOperator
+from .operators.promoted import promoted, result_type
 from .operators.structure import Structure
 from .options import Krylov
 from .results import SolveInfo
-from .solvers.select import EighSolver, SvdSolver, choose_eigh, choose_svd, in_blocks
+from .solvers.select import EighSolver, EigSolver, SvdSolver, choose_eig, choose_eigh, choose_svd, in_blocks
 
 
 def singular(
@@ -115,6 +117,56 @@ def hermitian(
     if isinstance(a, LinearOperator):
         Q, middle = parts
         parts = (_columns(a.domain, Q), middle)
+    return parts, info
+
+
+def general(
+    a: Any,
+    k: Any,
+    which: Any,
+    solver: Any,
+    derivative: Any,
+    v0: Any,
+    key: Any,
+    tol: Any,
+    on_failure: Any,
+    *,
+    vectors: bool,
+    left: bool = False,
+) -> tuple[tuple[Any, ...], SolveInfo]:
+    """``(eigenvectors, eigenvalues)`` if ``vectors``, and the ``left`` ones; else ``(Q, T)``; in the user's form."""
+    a = check_matrix(a, hermitian=False, square=True)
+    k = check_rank(k, a.shape)
+    which = check_which(which, ("LM", "LR", "SR", "LI", "SI"))
+    if jnp.issubdtype(a.dtype, jnp.complexfloating):
+        which = {"LI": "+I", "SI": "-I"}.get(which, which)
+    derivative = check_options(solver, get_args(EigSolver), derivative, on_failure, a, vectors)
+    check_general(derivative)
+    check_host_solver(solver, k, a, which)
+    v0, key = check_start(v0, a, solver, rows=False, parts=True), check_key(key, solver)
+    tol = _tolerance(tol, a)
+    solver = solver or choose_eig(k, a, starts=v0 is not None or key is not None)
+    basis = _basis_size(solver, a, k)
+    with forward_mode_explained(derivative.mode):
+        parts, info = pipeline.general(
+            a,
+            solver,
+            derivative,
+            v0,
+            key,
+            tol,
+            k=k,
+            which=which,
+            vectors=vectors,
+            left=left,
+            fill=on_failure != "keep",
+        )
+    if on_failure == "raise":
+        raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque)
+    if isinstance(a, LinearOperator):
+        domain = promoted(a, result_type(a.dtype, jnp.complex64)).domain
+        Q, middle, *others = parts
+        parts = (_columns(domain, Q), middle, *(_columns(domain, x) for x in others))
     return parts, info
 
 

@@ -37,6 +37,9 @@ class Krylov:
     block_size: int | None = _static()
     max_restarts: int | None = _static()
 
+    # Vectors that may have to be kept beside the k wanted ones.
+    _more = 0
+
     def __post_init__(self) -> None:
         _check_count("ncv", self.ncv)
         _check_count("block_size", self.block_size)
@@ -54,7 +57,7 @@ class Krylov:
         if self.ncv is None:
             wanted = max(2 * k, k + (24 if block == 1 else 48))
         else:
-            beyond = 2 * block
+            beyond = 2 * block + self._more
             wanted, least = self.ncv, min(k + beyond, size)
             if wanted < least:
                 raise ValueError(
@@ -95,6 +98,26 @@ class Lanczos(Krylov):
 
     Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000).
     """
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Arnoldi(Krylov):
+    """Thick-restart Arnoldi (Krylov-Schur), for ``teig`` and ``invariant_subspace(hermitian=False)``.
+
+    - ``ncv``: the number of basis vectors, at least k + 2 ``block_size`` + 1, since a conjugate pair stays together;
+      by default ``max(2 k, k + 24)``, for blocks ``max(2 k, k + 48)``.
+    - ``block_size``: how many vectors are multiplied at once, by default 1.
+    - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+
+    Source: Stewart, SIAM J. Matrix Anal. Appl. 23 (2002).
+    """
+
+    _more = 1
+
+    def block(self, k: int, size: int) -> int:
+        """The number of vectors that are multiplied at once."""
+        return min(self.block_size or 1, size)
 
 
 @jax.tree_util.register_dataclass

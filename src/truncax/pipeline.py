@@ -12,30 +12,35 @@ from jax import Array
 
 from .complement.solve import SolveOptions
 from .failure import poison
-from .numerics.derivative import diagonal_eigh, diagonal_svd
+from .numerics.derivative import diagonal_eigh, diagonal_svd, stationary, triangular_eig
+from .numerics.gauge import phases
 from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype
 from .operators.convert import computing_operator
 from .operators.operator import LinearOperator, Scaled, frozen, scaled
 from .operators.pencil import Pencil
+from .operators.promoted import promoted
 from .options import Implicit
 from .results import SolveInfo
-from .rules.attach import ATTACH_INVARIANT, ATTACH_SINGULAR
+from .rules.attach import ATTACH_INVARIANT, ATTACH_SCHUR, ATTACH_SINGULAR
+from .rules.eig import left_vectors
 from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
 from .rules.settings import solve_options, threshold
 from .rules.svd import singular_deflation
 from .solvers.certificate import (
     certify_eigenpairs,
+    certify_schur,
     certify_triplets,
     is_linear,
     sound,
     tied_pairs,
+    tied_schur,
     tied_triplets,
 )
 from .solvers.found import Eigenpairs, Triplets, largest_singular
 from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
-from .solvers.select import EighSolver, SvdSolver, solve_eigh, solve_svd
+from .solvers.select import EighSolver, EigSolver, SvdSolver, solve_eig, solve_eigh, solve_svd
 
 
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
@@ -117,6 +122,62 @@ def hermitian(
         return _finish((pencil.vectors(Q), middle), info, fill, a.dtype), info
 
     return _over_batch(one, a, b, v0)
+
+
+@partial(jax.jit, static_argnames=("k", "which", "vectors", "left", "fill"))
+def general(
+    a: Array | LinearOperator,
+    solver: EigSolver,
+    derivative: Implicit,
+    v0: Array | None,
+    key: Array | None,
+    tol: Array,
+    *,
+    k: int,
+    which: str,
+    vectors: bool,
+    left: bool,
+    fill: bool,
+) -> tuple[tuple[Array, ...], SolveInfo]:
+    """``(eigenvectors, eigenvalues)`` if ``vectors``, and the ``left`` ones if so; else ``(Q, T)``; all complex.
+
+    NaN where not converged if ``fill``.
+    """
+
+    def one(a: Array | LinearOperator, b: None, v0: Array | None) -> Any:
+        operator, finite = scaled(computing_operator(a, hermitian=False))
+        solved = frozen(operator)
+        found = solve_eig(solved, k, which, solver, tol, v0, _key(key))
+        linear = is_linear(solved, _key(key)) if operator.opaque else jnp.ones((), bool)
+        measured = found._replace(residuals=found.pair_residuals) if vectors else found
+        info = certify_schur(solved, measured, which, tol, finite, linear)
+        wide, size = promoted(operator, found.Q.dtype), found.largest
+        residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
+        tied, unit = tied_schur(found, which), jnp.ones_like(size)
+        options = solve_options(derivative, operator, residual, None, unit, singular=tied, keep=not fill)
+        Q, T = ATTACH_SCHUR[derivative.mode](wide, found.Q, found.T, size, options, which)
+        if not vectors:
+            return _finish((Q, T * operator.scale.astype(T.dtype)), info, fill, Q.dtype), info
+        values, W = triangular_eig(T, threshold(derivative, operator) * size)
+        R = matmul(Q, W)
+        # The phase is free; where all of a vector is real it comes out real.
+        phase = phases(jax.lax.stop_gradient(R))[None, :]
+        R, others = R * phase, []
+        if left:
+            Y = left_vectors(wide, Q, T, size=size, which=which, options=options)
+            L = matmul(Y, adjoint(jnp.linalg.inv(W))) * phase
+            exact = stationary(_two_sided_quotient, wide, (L, R))
+            values, others = jax.lax.stop_gradient(values) + (exact - jax.lax.stop_gradient(exact)), [L]
+        values = values * operator.scale.astype(values.dtype)
+        return _finish((R, values, *others), info, fill, R.dtype), info
+
+    return _over_batch(one, a, None, v0)
+
+
+def _two_sided_quotient(operator: LinearOperator, vectors: tuple[Array, Array]) -> Array:
+    """``l_j^H A r_j / l_j^H r_j``, stationary at left and right eigenvectors."""
+    L, R = vectors
+    return jnp.sum(jnp.conj(L) * operator.apply(R), axis=0) / jnp.sum(jnp.conj(L) * R, axis=0)
 
 
 def _key(key: Array | None) -> Array:

@@ -29,6 +29,26 @@ class TEighResult(NamedTuple):
     eigenvectors: Array
 
 
+class TEigResult(NamedTuple):
+    """``A @ eigenvectors ~ eigenvectors * eigenvalues`` for the k kept pairs of a general matrix, best match first.
+
+    Both complex: ``eigenvalues`` (..., k), ``eigenvectors`` (..., n, k), unit columns.
+    """
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+class TEigLeftResult(NamedTuple):
+    """The same with ``left_eigenvectors`` L (..., n, k): ``L^H A = diag(eigenvalues) L^H`` and
+    ``L^H @ eigenvectors = 1``.
+    """
+
+    eigenvalues: Array
+    eigenvectors: Array
+    left_eigenvectors: Array
+
+
 class SingularSubspaces(NamedTuple):
     """The kept singular subspaces: ``U`` (..., m, k), ``C = U^H A V`` (..., k, k), ``Vh`` (..., k, n).
 
@@ -43,7 +63,7 @@ class SingularSubspaces(NamedTuple):
 class InvariantSubspace(NamedTuple):
     """The kept invariant subspace: ``Q`` (..., n, k) orthonormal, ``H = Q^H A Q`` (..., k, k).
 
-    The value of ``H`` is diagonal; its derivative is a full matrix.
+    The value of ``H`` is diagonal, of a general matrix upper triangular; its derivative is a full matrix.
     """
 
     Q: Array

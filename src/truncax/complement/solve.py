@@ -1,4 +1,6 @@
-"""A self-adjoint linear solve that JAX can differentiate and transpose any number of times."""
+"""Linear solves in the complement that JAX can differentiate and transpose any number of times."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..numerics.linear import self_adjoint_solve
+from ..numerics.linear import self_adjoint_solve, with_adjoint
 from ..numerics.products import column_norms, materialised, matmul, times
 from ..results import DerivativeInfo
+from .bicgstab import bicgstab
 from .cg import BlockSolution, block_cg
 from .deflation import Deflation, Spectral, preconditioner
 
@@ -115,3 +118,33 @@ class Recorder:
         """The solution of ``system.matvec(x) = b``."""
         self.found = solve_once(system, b, options)
         return jnp.where(self.found.converged[None, :], self.found.x, 0)
+
+
+class CoupledSystem(NamedTuple):
+    """The operator of a general complement system, for a block of columns (n, k), and its adjoint under
+    ``Re tr(x^H y)``; linear over the complex numbers, regular on the whole space.
+    """
+
+    matvec: Callable[[Array], Array]
+    adjoint_matvec: Callable[[Array], Array]
+
+    def adjoint(self) -> CoupledSystem:
+        """The system with the adjoint operator."""
+        return CoupledSystem(self.adjoint_matvec, self.matvec)
+
+
+def solve_coupled(system: CoupledSystem, b: Array, options: SolveOptions) -> Array:
+    """``x`` with ``system.matvec(x) = b`` for a block of columns (n, k), by ``complement.bicgstab``.
+
+    The columns are coupled and fail together: NaN, by multiplication. The tolerance refers to the norm of all of them.
+    """
+
+    def by(matvec: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        def solve(b: Array) -> Array:
+            found = bicgstab(matvec, b, tol=options.tol, max_steps=options.max_steps)
+            return times(found.x, jnp.where(found.converged | options.keep, 1, jnp.nan))
+
+        return solve
+
+    matvec, adjoint_matvec = system
+    return with_adjoint(by(matvec), by(adjoint_matvec), matvec, adjoint_matvec, b)

@@ -19,6 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from .divided import first_differences, second_differences
 from .products import adjoint, matmul, promoted, times
+from .schur import triangular_eigenvectors
 from .tolerances import negligible
 
 
@@ -181,6 +182,26 @@ def _diagonal_eigh_jvp(primals, tangents):
     m = matmul(adjoint(u), matmul(dh, u))
     rotation = times(m, difference_quotients(values, threshold))
     return (values, u), (jnp.diagonal(m).real, matmul(u, rotation))
+
+
+@jax.custom_jvp
+def triangular_eig(t: Array, threshold: Array) -> tuple[Array, Array]:
+    """``(l, w)`` with ``t w = w diag(l)`` and unit columns w, for a matrix whose *value* is upper triangular.
+
+    Tangents: ``N = w^-1 dt w``, ``dl = diag N``, ``dw = w (F o N)``, ``F_ij = 1 / (l_j - l_i)``, zero for differences
+    up to ``threshold``, less what each column has along itself: ``w_j^H dw_j = 0``.
+    """
+    return jnp.diagonal(t), triangular_eigenvectors(t)
+
+
+@triangular_eig.defjvp
+def _triangular_eig_jvp(primals, tangents):
+    (t, threshold), (dt, _) = primals, tangents
+    values, w = triangular_eig(t, threshold)
+    n = jnp.linalg.solve(w, matmul(dt, w))
+    dw = matmul(w, n * difference_quotients(values, threshold))
+    along = jnp.sum(jnp.conj(w) * dw, axis=0)
+    return (values, w), (jnp.diagonal(n), dw - w * along[None, :])
 
 
 def spectral_function(f: Any, h: Array) -> Array:

@@ -15,6 +15,8 @@ from jax import Array
 
 from ..complement.solve import SolveOptions
 from ..operators.operator import LinearOperator
+from .eig import schur_tangent
+from .eig_reverse import schur_cotangent
 from .eigh import invariant_tangent
 from .eigh_reverse import invariant_cotangent
 from .svd import singular_tangent
@@ -104,5 +106,48 @@ def _invariant_backward(which, residuals, cotangents):
 
 attach_invariant_subspace_reverse.defvjp(_invariant_forward, _invariant_backward)
 
+
+@partial(jax.custom_jvp, nondiff_argnums=(5,))
+def attach_schur(
+    operator: LinearOperator, Q: Array, T: Array, size: Array, options: SolveOptions, which: str
+) -> tuple[Array, Array]:
+    """``(Q, T)`` with the derivative with respect to the operator (``rules.eig``)."""
+    return Q, T
+
+
+@attach_schur.defjvp
+def _schur_jvp(which, primals, tangents):
+    operator, *factors, size, options = primals
+    d_operator = tangents[0]
+    Q, T = attach_schur(operator, *factors, size, options, which)
+    _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
+    tangent = schur_tangent(operator, Q, T, dAQ, size=size, which=which, options=options)
+    return (Q, T), tuple(tangent)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def attach_schur_reverse(
+    operator: LinearOperator, Q: Array, T: Array, size: Array, options: SolveOptions, which: str
+) -> tuple[Array, Array]:
+    """``(Q, T)`` with the cotangent of the operator (``rules.eig_reverse``); there is no forward mode."""
+    return Q, T
+
+
+def _schur_forward(operator, Q, T, size, options, which):
+    factors = attach_schur_reverse(operator, Q, T, size, options, which)
+    return factors, (operator, *factors, size, options)
+
+
+def _schur_backward(which, residuals, cotangents):
+    operator, Q, T, size, options = residuals
+    Qbar, Tbar = map(jnp.conj, cotangents)
+    left = schur_cotangent(operator, Q, T, Qbar, Tbar, size=size, which=which, options=options)
+    _, pull = jax.vjp(lambda a: a.apply(Q), operator)
+    return (*pull(jnp.conj(left)), None, None, None, None)
+
+
+attach_schur_reverse.defvjp(_schur_forward, _schur_backward)
+
 ATTACH_SINGULAR: dict[str, Callable] = {"all": attach_singular_subspaces, "reverse": attach_singular_subspaces_reverse}
 ATTACH_INVARIANT: dict[str, Callable] = {"all": attach_invariant_subspace, "reverse": attach_invariant_subspace_reverse}
+ATTACH_SCHUR: dict[str, Callable] = {"all": attach_schur, "reverse": attach_schur_reverse}

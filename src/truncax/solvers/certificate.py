@@ -20,7 +20,7 @@ from ..numerics.tolerances import (
 from ..operators.operator import LinearOperator, Scaled, scaled
 from ..operators.pencil import Inverse, Pencil
 from ..results import SolveInfo, Status
-from .found import Eigenpairs, Triplets, largest_singular
+from .found import Eigenpairs, SchurVectors, Triplets, largest_singular, ranking
 
 # The noise of a product with one random vector stands for that of the others, which may be some times larger.
 _NOISE = 16
@@ -44,7 +44,7 @@ def _info(
     values: Array,
     discarded: Array,
     ranks: tuple[Array, Array],
-    found: Triplets | Eigenpairs,
+    found: Triplets | Eigenpairs | SchurVectors,
     products: int,
     size: int,
     tol: Array,
@@ -131,6 +131,28 @@ def certify_eigenpairs(
     ranks = (jnp.abs(values), jnp.abs(leftover)) if which == "LM" else (values, leftover)
     # The two vectors of the Hermitian test are products as well.
     return _info(largest, values, leftover, ranks, found, 2, found.Q.shape[0], tol, soundness)
+
+
+def certify_schur(
+    operator: LinearOperator, found: SchurVectors, which: str, tol: Array, finite: Array, linear: Array
+) -> SolveInfo:
+    """The ``SolveInfo`` of the eigenpairs or of the Schur vectors of a general operator, whichever ``residuals`` are.
+
+    Rounding is relative to the norm of A, which may be much larger than its eigenvalues.
+    """
+    values, leftover, size = found.values, found.leftover, found.Q.shape[0]
+    others = jnp.where(jnp.isfinite(leftover.real), ranking(leftover, which), -jnp.inf)
+    noise = rounding_floor(tol.dtype, size, found.iterations) * _relative(found.norm, found.largest)
+    soundness = Soundness([(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)], noise)
+    ranks = ranking(values, which), others
+    return _info(found.largest, values, leftover, ranks, found, 2 * operator.opaque, size, tol, soundness)
+
+
+def tied_schur(found: SchurVectors, which: str) -> Array:
+    """Whether a kept value equals a discarded one: the columns are coupled, and fail together."""
+    zeros_beside = (which == "LM") | (found.largest == 0)
+    masked = (jnp.abs(found.values) <= negligible(found.values.dtype) * found.largest) & zeros_beside
+    return jnp.any(_tied(_relative(_nearest(found.values, found.leftover), found.largest)) & ~masked)
 
 
 def is_hermitian(operator: LinearOperator, key: Array) -> Array:

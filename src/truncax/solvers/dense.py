@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 
 from ..numerics.products import adjoint, column_norms, matmul, times
+from ..numerics.schur import ordered, schur
 from ..operators.dense import DenseOperator
-from .found import MOST_LEFTOVERS, Eigenpairs, Triplets, best_first
-from .refine import triplet_residuals
+from .found import MOST_LEFTOVERS, Eigenpairs, SchurVectors, Triplets, best_first, ranking
+from .refine import finish_schur, triplet_residuals
 
 
 def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
@@ -34,3 +35,12 @@ def dense_eigh(operator: DenseOperator, k: int, which: str) -> Eigenpairs:
     values, Q, leftover = values[order[:k]], Q[:, order[:k]], values[order[k:]]
     residuals = column_norms(operator.apply(Q) - times(Q, values))
     return Eigenpairs(values, Q, residuals, leftover, W, largest, jnp.int32(0), jnp.int32(k), jnp.ones((), bool))
+
+
+def dense_schur(operator: DenseOperator, k: int, which: str) -> SchurVectors:
+    """The Schur form of the array by LAPACK, on the host if there is none elsewhere, the k best by ``which`` first."""
+    form = schur(operator.array)
+    form = ordered(form, -ranking(form.values, which))
+    largest, norm = jnp.max(jnp.abs(form.values)), jnp.max(column_norms(operator.array))
+    none = jnp.int32(0)
+    return finish_schur(operator, form.Z[:, :k], form.values[k:], largest, norm, none, none, jnp.ones((), bool))

@@ -48,6 +48,29 @@ class Eigenpairs(NamedTuple):
     verified: Array
 
 
+class SchurVectors(NamedTuple):
+    """``A Q = Q T`` of a general A: ``Q`` (n, k) orthonormal and ``T`` (k, k) upper triangular, both complex, with the
+    ``values`` (k,) on its diagonal, best first.
+
+    ``residuals`` of the columns, ``pair_residuals`` of the eigenvectors ``Q w``; leftover Ritz values, best first; the
+    ``largest`` magnitude of a value that was seen, and the ``norm`` of A, estimated from below; the work done.
+
+    ``verified``: the solver looked for a better value that was missed, and found none.
+    """
+
+    values: Array
+    Q: Array
+    T: Array
+    residuals: Array
+    pair_residuals: Array
+    leftover: Array
+    largest: Array
+    norm: Array
+    iterations: Array
+    products: Array
+    verified: Array
+
+
 def largest_singular(found: Triplets) -> Array:
     """The largest singular value that was seen, kept or not."""
     return jnp.maximum(jnp.max(found.s), jnp.max(found.leftover, initial=0))
@@ -63,3 +86,21 @@ def best_first(values: Array, which: str, count: Array | int | None = None) -> A
         return jnp.where(index < count, alternating, index)
     key = {"LA": -values, "SA": values, "LM": -jnp.abs(values)}[which]
     return jnp.argsort(jnp.where(index < count, key, jnp.inf))
+
+
+def ranking(values: Array, which: str) -> Array:
+    """How good general eigenvalues are by ``which``, the larger the better.
+
+    Among conjugate pairs, those of a real matrix, the imaginary part counts in magnitude ("LI", "SI"); where there are
+    none it counts with its sign ("+I", "-I").
+    """
+    imag = jnp.abs(values.imag)
+    return {
+        "LM": lambda: jnp.abs(values),
+        "LR": lambda: values.real,
+        "SR": lambda: -values.real,
+        "LI": lambda: imag,
+        "SI": lambda: -imag,
+        "+I": lambda: values.imag,
+        "-I": lambda: -values.imag,
+    }[which]()

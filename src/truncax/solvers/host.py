@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh, svds
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigs, eigsh, svds
 from scipy.sparse.linalg import LinearOperator as HostLinearOperator
 
 from ..operators.operator import Scaled
@@ -48,6 +48,27 @@ def propose_eigenvectors(
         return eigsh(a, k, which=which, **options)[1].T
 
     return _call(solve, operator, k, operator.shape[1], tol, start, key, solver.max_iterations is not None)
+
+
+def propose_schur_vectors(
+    operator: Scaled, k: int, which: str, solver: Arpack, tol: Array, start: Array | None, key: Array
+) -> tuple[Array, Array, Array]:
+    """Orthonormal rows (k + 1, n) that span the k eigenvectors of a general operator, conjugate pairs complete; whether
+    all went well, and the products with A.
+    """
+    n, name = operator.shape[1], {"+I": "LI", "-I": "SI"}.get(which, which)
+
+    def solve(a: HostLinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
+        options = {"ncv": solver.ncv, "maxiter": solver.max_iterations, "tol": tol, "v0": v}
+        vectors = eigs(a, k, which=name, **options)[1].T
+        if np.iscomplexobj(a.dtype.type()):
+            return vectors
+        # A pair spans what its real and imaginary parts span.
+        parts = np.concatenate([vectors.real, vectors.imag])
+        _, s, rows = np.linalg.svd(parts, full_matrices=False)
+        return rows[s > np.sqrt(np.finfo(s.dtype).eps)]
+
+    return _call(solve, operator, min(k + 1, n), n, tol, start, key, solver.max_iterations is not None)
 
 
 class _HostOperator(HostLinearOperator):

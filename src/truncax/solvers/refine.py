@@ -4,8 +4,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.products import adjoint, column_norms, matmul, times
+from ..numerics.schur import triangular_eigenvectors
 from ..operators.operator import LinearOperator
-from .found import Eigenpairs, Triplets, best_first
+from ..operators.promoted import promoted
+from .found import Eigenpairs, SchurVectors, Triplets, best_first
 from .small import polar_step
 
 
@@ -61,3 +63,28 @@ def finish_eigenpairs(
     residuals = column_norms(AQ - times(Q, values))
     products = products + values.shape[0]
     return Eigenpairs(values, Q, residuals, leftover, W, largest, iterations, products, verified)
+
+
+def finish_schur(
+    operator: LinearOperator,
+    Q: Array,
+    leftover: Array,
+    largest: Array,
+    norm: Array,
+    iterations: Array,
+    products: Array,
+    verified: Array,
+) -> SchurVectors:
+    """The triangular ``T = Q^H A Q`` of complex Schur vectors, and the residuals, from k new products.
+
+    What Q^H A Q has below its diagonal is part of the residual.
+    """
+    Q = polar_step(Q)
+    AQ = promoted(operator, Q.dtype).apply(Q)
+    T = jnp.triu(matmul(adjoint(Q), AQ))
+    rest = AQ - matmul(Q, T)
+    of_pairs = column_norms(matmul(rest, triangular_eigenvectors(T)))
+    values, products = jnp.diagonal(T), products + Q.shape[1]
+    return SchurVectors(
+        values, Q, T, column_norms(rest), of_pairs, leftover, largest, norm, iterations, products, verified
+    )

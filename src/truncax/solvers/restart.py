@@ -130,23 +130,33 @@ def probe_length(gap: Array, size: int, block: int) -> Array:
 
 
 def next_restart(
-    state: Restart, ritz: Ritz, plan: Plan, *, gap: Callable[[Array], Array], filled: Array, tol: Array
+    state: Restart,
+    ritz: Ritz,
+    plan: Plan,
+    *,
+    gap: Callable[[Array], Array],
+    filled: Array,
+    tol: Array,
+    cut: Array | int | None = None,
 ) -> Restart:
     """The decision after a cycle that ended with ``filled`` basis vectors.
 
-    ``gap`` turns a depth into the relative gap of the operator that is probed.
+    ``gap`` turns a depth into the relative gap of the operator that is probed. The leftovers that tell something begin
+    at ``cut``, by default k: the second member of a conjugate pair whose first is wanted does not.
     """
     values, bounds, depth, largest = ritz
     k, block, ncv, size, _ = plan
+    cut = k if cut is None else cut
     index = jnp.arange(ncv, dtype=jnp.int32)
-    leftover = (index >= k) & (index < filled)
+    leftover = (index >= cut) & (index < filled)
     floor = tol * largest
     excess = jnp.max(bounds[:k]) / jnp.where(floor > 0, floor, 1)
     converged = jnp.max(bounds[:k]) <= floor
-    firm = leftover & (bounds <= jnp.maximum(_FIRM * depth, floor))
+    firm = (index >= k) & (index < filled) & (bounds <= jnp.maximum(_FIRM * depth, floor))
     extra = jnp.sum(jnp.cumprod(firm[k:].astype(jnp.int32)), dtype=jnp.int32)
-    settled = jnp.any((leftover & (bounds <= jnp.maximum(_SETTLED * depth, floor)))[k : k + 1])
-    first = jnp.take(depth, k, mode="fill", fill_value=0)
+    known = leftover & (bounds <= jnp.maximum(_SETTLED * depth, floor))
+    settled = jnp.take(known, cut, mode="fill", fill_value=False)
+    first = jnp.take(depth, cut, mode="fill", fill_value=0)
 
     probing = state.probed >= 0
     probed = jnp.where(probing, state.probed + state.steps, -1)
@@ -159,8 +169,7 @@ def next_restart(
     verified = probing & unchanged & settled & ~jnp.any(rising) & (probed >= needed)
     done = (converged & ((filled >= size) | verified)) | ~jnp.isfinite(largest)
 
-    known = settled | (filled <= k)
-    fresh = converged & jnp.where(probing, ~unchanged, known)
+    fresh = converged & jnp.where(probing, ~unchanged, settled | (filled <= cut))
     # What the first fresh block displaced is missing from the bounds, so a second one keeps no leftovers.
     extra = jnp.where(probing, 0, jnp.clip(extra, 0, min(kept_size(k, ncv), ncv - block) - k))
     last = jnp.where(extra > 0, depth[jnp.minimum(k + extra, ncv) - 1], 0)

@@ -10,16 +10,18 @@ from jax import Array
 from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
 from ..operators.operator import LinearOperator, Scaled, tall
-from ..options import Arpack, Dense, GolubKahan, Krylov, Lanczos, Propack
-from .dense import dense_eigh, dense_svd
-from .found import Eigenpairs, Triplets
+from ..options import Arnoldi, Arpack, Dense, GolubKahan, Krylov, Lanczos, Propack
+from .arnoldi import arnoldi
+from .dense import dense_eigh, dense_schur, dense_svd
+from .found import Eigenpairs, SchurVectors, Triplets
 from .golub_kahan import golub_kahan
-from .host import propose_eigenvectors, propose_right_vectors
+from .host import propose_eigenvectors, propose_right_vectors, propose_schur_vectors
 from .lanczos import lanczos
 from .start import superposed
 
 SvdSolver = Dense | GolubKahan | Arpack | Propack
 EighSolver = Dense | Lanczos | Arpack
+EigSolver = Dense | Arnoldi | Arpack
 
 
 # The full decomposition of what is not an array needs the array: not above 32 MB in float64 without being asked.
@@ -43,6 +45,14 @@ def choose_svd(k: int, a: Array | np.ndarray | LinearOperator, which: str, start
 def choose_eigh(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> Dense | Lanczos:
     """The default solver of the Hermitian problem; a start vector or a key asks for an iterative one."""
     return Dense() if prefers_dense(k, a) and not starts else Lanczos()
+
+
+def choose_eig(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> Dense | Arnoldi:
+    """The default solver of the general problem: to bring a full Schur form into order is slow where it is large."""
+    n = a.shape[-1]
+    if isinstance(a, LinearOperator) and n * n > _MOST_ENTRIES:
+        return Arnoldi()
+    return Dense() if (n <= 64 or 3 * k > n) and not starts else Arnoldi()
 
 
 def in_blocks(solver: Any, a: Array | np.ndarray | LinearOperator) -> Any:
@@ -88,6 +98,21 @@ def solve_eigh(
         return lanczos(operator, k, which, native, target, start, key)
     start, ok, products = propose_eigenvectors(operator, k, which, solver, target, v0, key)
     found = lanczos(operator, k, which, native, target, start, key)
+    return found._replace(verified=found.verified & ok, products=found.products + products)
+
+
+def solve_eig(
+    operator: Scaled, k: int, which: str, solver: EigSolver, tol: Array, v0: Array | None, key: Array
+) -> SchurVectors:
+    """The k best Schur vectors of a general operator by ``which``; ``v0`` holds vectors as rows."""
+    if isinstance(solver, Dense):
+        return dense_schur(_matrix(operator), k, which)
+    target = estimate_target(tol)
+    if isinstance(solver, Arnoldi):
+        start = None if v0 is None else superposed(v0, solver.block(k, operator.shape[1]))
+        return arnoldi(operator, k, which, solver, target, start, key)
+    start, ok, products = propose_schur_vectors(operator, k, which, solver, target, v0, key)
+    found = arnoldi(operator, k, which, Arnoldi(), target, start, key)
     return found._replace(verified=found.verified & ok, products=found.products + products)
 
 
