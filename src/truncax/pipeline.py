@@ -105,7 +105,9 @@ def hermitian(
         found = solve_eigh(solved, k, which, solver, tol, start, _key(key))
         for _ in range(derivative.polish):
             found = _polish_pairs(solved, found, which, derivative)
-        info = certify_eigenpairs(solved, found, which, tol, sound(frozen(pencil), frozen(ours), finite, _key(key)))
+        theta = times(found.values, solved.scale)
+        soundness = sound(frozen(pencil), frozen(ours), found, theta, finite, tol, _key(key))
+        info = certify_eigenpairs(solved, found, which, tol, soundness)
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _invariant_options(solved, found, derivative, tied_pairs(found, which), keep=not fill)
         Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
