@@ -45,7 +45,8 @@ class SparseLU:
     @classmethod
     def of(cls, values: Array, row: Array, column: Array, size: int, *, definite: bool) -> SparseLU:
         """Factorises."""
-        digest = call_on_host(partial(_digest, size, definite), (8,), jnp.uint32, values, row, column)
+        like = jax.ShapeDtypeStruct((8,), jnp.uint32)
+        digest = call_on_host(partial(_digest, size, definite), like, values, row, column)
         return cls(values, row, column, digest, size, definite)
 
     def solve(self, b: Array) -> Array:
@@ -62,7 +63,8 @@ class SparseLU:
 
     def _on_host(self, function: Callable[..., np.ndarray], x: Array) -> Array:
         call = partial(_with_factor, function, self.size, self.definite)
-        return call_on_host(call, x.shape, x.dtype, self.digest, self.values, self.row, self.column, x)
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return call_on_host(call, like, self.digest, self.values, self.row, self.column, x)
 
 
 class _Factor:
