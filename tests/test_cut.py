@@ -206,6 +206,29 @@ def test_mask_multiplet():
         assert error(gradient, expected) <= 1e-11 if k else jnp.all(gradient == 0)
 
 
+def test_mask_multiplet_in_forward_mode():
+    """NaN where a dropped column is tied: it has no tangent, and zero times that is none either. Right elsewhere."""
+    rng = np.random.default_rng(6)
+    w, direction = random(rng, (22, 22)), hermitian(rng, np.linspace(-1, 1, 22))
+
+    @jax.jit
+    def loss(a):
+        (_, Q), info = truncax.teigh(a, 4, which="LA", solver=truncax.Dense(), return_info=True)
+        Q = jnp.where(mask_multiplet(info, 1e-3)[None, :] > 0, Q, 0)
+        return inner(w, mm(Q, Q.T))
+
+    for distance, finite in ((0.0, False), (1e-4, True)):
+        a = hermitian(rng, np.r_[3.0, 2.5, 2.5, 1.0, 1.0 - distance, BELOW])
+        tangent = jax.jvp(loss, (a,), (direction,))[1]
+        expected = np.sum(
+            hermitian_function_gradient(a, w, (np.arange(22)[::-1], 3), np.ones_like, np.zeros_like) * direction
+        )
+        assert jnp.isfinite(tangent) == finite
+        np.testing.assert_allclose(jnp.sum(jax.grad(loss)(a) * direction), expected, rtol=1e-9)
+        if finite:
+            np.testing.assert_allclose(tangent, expected, rtol=1e-9)
+
+
 @crossed("solver, complex_", [truncax.Dense(), truncax.GolubKahan()], [False, True])
 def test_the_sum_is_a_subgradient_at_a_tie(solver, complex_):
     """``sum S(A + B) >= sum S(A) + <G, B>``: Ky Fan's norm is convex; 1000 directions of many lengths."""

@@ -1,7 +1,6 @@
 """Shift-invert and the generalized problem: values, derivatives with respect to both matrices, and what is refused."""
 
-import subprocess
-import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,61 +9,27 @@ import pytest
 import scipy.linalg
 import scipy.sparse
 from jax.experimental.sparse import BCOO
-from references import error, orthonormal, random
+from pencils import (
+    NEAREST,
+    ORDERED,
+    SIGMA,
+    VALUES,
+    K,
+    N,
+    loss_of,
+    pencil,
+    reference_loss,
+    slope,
+    sparse_pencil,
+    symmetric_weights,
+)
+from references import error
 
 import truncax
 from truncax import Status
-from truncax.operators import diagonal, host_factors
+from truncax.numerics.derivative import Side
+from truncax.operators import identity, low_rank
 from truncax.operators import pencil as pencil_module
-
-N, K = 40, 4
-# Around sigma = 0.3 the four nearest are apart, the fifth is half as near as the fourth is.
-SIGMA = 0.3
-NEAREST = np.array([0.4, 0.12, 0.62, -0.16])
-ORDERED = NEAREST[np.argsort(np.abs(NEAREST - SIGMA))]
-VALUES = np.concatenate([NEAREST, np.linspace(1.3, 6, 20), np.linspace(-0.8, -5, N - 24)])
-
-
-def mass(rng, complex_=False, n=N):
-    x = random(rng, (n, n), complex_)
-    return x @ x.conj().T / n + np.eye(n)
-
-
-def pencil(complex_=False, values=VALUES, generalized=True, seed=0):
-    """``(a, b)`` with ``a x = l b x`` for these l."""
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    b = mass(rng, complex_, n) if generalized else np.eye(n)
-    x = np.linalg.cholesky(b) @ orthonormal(rng, n, n, complex_)
-    a = (x * values) @ x.conj().T
-    return jnp.asarray((a + a.conj().T) / 2), jnp.asarray(b)
-
-
-def slope(f, h=1e-3):
-    """The derivative at 0, by 4th-order central differences."""
-    return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
-
-
-def loss_of(values, x, w):
-    weights = jnp.arange(1.0, K + 1)
-    quadratic = jnp.einsum("ij,ik,kj->j", jnp.conj(x), w, x, precision="highest").real
-    return jnp.sum(weights * (jnp.sin(values) + quadratic))
-
-
-def reference_loss(a, b, w, order):
-    """By the full decomposition of the whitened matrix, which JAX differentiates; its values are all apart."""
-    a, b = ((m + jnp.conj(m.T)).astype(a.dtype) / 2 for m in (a, b))
-    inverse = jnp.linalg.inv(jnp.linalg.cholesky(b))
-    values, y = jnp.linalg.eigh(jnp.linalg.multi_dot([inverse, a, jnp.conj(inverse.T)], precision="highest"))
-    index = order(values)[:K]
-    x = jnp.matmul(jnp.conj(inverse.T), y[:, index], precision="highest")
-    return loss_of(values[index], x, w)
-
-
-def symmetric_weights(rng, complex_):
-    w = random(rng, (N, N), complex_)
-    return jnp.asarray(w + w.conj().T)
-
 
 CASES = {
     "shift": ({"sigma": SIGMA}, lambda values: jnp.argsort(jnp.abs(values - SIGMA))),
@@ -122,83 +87,6 @@ def test_second_derivatives_with_respect_to_both():
         assert error(x, y) <= 1e-9
 
 
-def sparse_pencil(complex_=False):
-    """A chain with a potential, and a mass that couples neighbours."""
-    rng = np.random.default_rng(3)
-    hop = np.exp(1j * rng.normal(size=N - 1)) if complex_ else rng.uniform(0.5, 1.5, N - 1)
-    a = scipy.sparse.diags_array([hop.conj(), rng.uniform(-1, 1, N), hop], offsets=[-1, 0, 1]).tocsr()
-    off = np.full(N - 1, 0.2)
-    b = scipy.sparse.diags_array([off, np.linspace(1, 2, N), off], offsets=[-1, 0, 1]).tocsr()
-    return a, (b * (1 + 0j) if complex_ else b)
-
-
-MASSES = {
-    "none": lambda b: (None, lambda data: None),
-    "sparse": lambda b: ((m := BCOO.from_scipy_sparse(b)).data, lambda data: BCOO((data, m.indices), shape=b.shape)),
-    "diagonal": lambda b: (jnp.asarray(b.diagonal().real), diagonal),
-    "dense": lambda b: (jnp.asarray(b.toarray()), lambda data: data),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "complex_"),
-    [
-        ("none", {"sigma": 0.25}, True),
-        ("sparse", {"sigma": 0.25}, False),
-        ("sparse", {"which": "SA"}, True),
-        ("diagonal", {"sigma": 0.25}, False),
-        ("diagonal", {"which": "LA"}, True),
-        ("dense", {"which": "SM"}, False),
-    ],
-)
-def test_sparse_matrices_have_the_values_and_derivatives_of_arrays(name, options, complex_):
-    a, b = sparse_pencil(complex_)
-    data, form = MASSES[name](b)
-    sparse, w = BCOO.from_scipy_sparse(a), symmetric_weights(np.random.default_rng(4), complex_)
-
-    def of_arrays(entries, data):
-        m = BCOO((entries, sparse.indices), shape=a.shape).todense()
-        b = form(data)
-        b = b.todense() if name == "sparse" else b.as_matrix() if name == "diagonal" else b
-        return m, None if b is None else b.astype(m.dtype)
-
-    def run(matrices, entries, data):
-        def loss(entries, data):
-            m, b = matrices(entries, data)
-            return loss_of(*truncax.teigh(m, K, b=b, solver=truncax.Lanczos(), **options), w)
-
-        hvp = jax.jvp(jax.grad(loss), (entries, data), (entries, data))[1]
-        return jax.value_and_grad(loss, 0 if data is None else (0, 1))(entries, data), hvp
-
-    def of_sparse(entries, data):
-        return BCOO((entries, sparse.indices), shape=a.shape), form(data)
-
-    got, expected = (jax.jit(run, static_argnums=0)(f, sparse.data, data) for f in (of_sparse, of_arrays))
-    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        assert error(x, y) <= 1e-9
-
-
-def test_sums_of_sparse_and_diagonal_matrices_are_factorised_as_they_are():
-    a, b = sparse_pencil()
-    fixed, potential = truncax.as_operator(a - scipy.sparse.diags_array(a.diagonal())), jnp.asarray(a.diagonal())
-    mass = 2 * truncax.as_operator(b / 2) + 0.0 * truncax.operators.identity(N)
-    dense = jnp.asarray(a.toarray() - np.diag(a.diagonal()))
-
-    def of_operators(potential):
-        return truncax.teigh(fixed + diagonal(potential), K, b=mass, sigma=0.25)
-
-    def of_arrays(potential):
-        return truncax.teigh(dense + jnp.diag(potential), K, b=jnp.asarray(b.toarray()), sigma=0.25)
-
-    w = symmetric_weights(np.random.default_rng(4), False)
-    got, expected = (
-        jax.value_and_grad(lambda potential, f=f: loss_of(*f(potential), w))(potential)
-        for f in (of_operators, of_arrays)
-    )
-    for x, y in zip(got, expected, strict=True):
-        assert error(x, y) <= 1e-10
-
-
 def test_gradients_of_batches_and_of_many_shifts():
     (options, order), problems = CASES["shift"], [pencil(seed=seed) for seed in range(2)]
     a, b = map(jnp.stack, zip(*problems, strict=True))
@@ -220,9 +108,19 @@ def test_gradients_of_batches_and_of_many_shifts():
         np.testing.assert_allclose(found, exact[np.argsort(np.abs(exact - s))[:2]], atol=1e-13)
 
 
-def test_a_root_that_does_not_move_is_wrong(mutate):
-    """Orthonormality under b alone gives dQ the term ``-Q (Q^H db Q) / 2``."""
-    (options, order), (a, b) = CASES["shift"], pencil()
+@pytest.mark.parametrize(
+    ("case", "side"),
+    [
+        ("shift", Side.ROOT),
+        ("shift", Side.ADJOINT),
+        ("shift", Side.INVERSE_ADJOINT),
+        ("smallest", Side.INVERSE),
+        ("smallest", Side.INVERSE_ADJOINT),
+    ],
+)
+def test_a_root_that_does_not_move_on_one_side_is_caught(mutate, case, side):
+    """For one, orthonormality under b alone gives dQ the term ``-Q (Q^H db Q) / 2``."""
+    (options, order), (a, b) = CASES[case], pencil()
     w = symmetric_weights(np.random.default_rng(1), False)
     reference = jax.grad(reference_loss, 1)(a, b, w, order)
 
@@ -230,8 +128,13 @@ def test_a_root_that_does_not_move_is_wrong(mutate):
         return jax.jit(jax.grad(lambda b: loss_of(*truncax.teigh(a, K, b=b, **options), w)))(b)
 
     assert error(gradient(), reference) <= 1e-11
-    mutate(pencil_module, "root_product", lambda side, b, factor, x: factor.product(side, x))
-    assert error(gradient(), reference) > 0.1
+    right = pencil_module.root_product
+
+    def still(at, b, factor, x):
+        return right(at, jax.lax.stop_gradient(b) if at is side else b, factor, x)
+
+    mutate(pencil_module, "root_product", still)
+    assert error(gradient(), reference) > 1e-2
 
 
 def test_a_multiplet_of_the_generalized_problem():
@@ -268,35 +171,6 @@ def test_the_solves_of_an_interior_derivative_are_few(steps):
     assert max(steps) <= 40
 
 
-def test_an_operator_with_an_inverse_of_its_own():
-    diagonal_ = jnp.linspace(-1, 3, 60)
-
-    def product(x, d, u):
-        return d * x + 0.3 * jnp.vdot(u, x, precision="highest") * u
-
-    def solve(y, d, u):
-        d = d - SIGMA
-        z = y / d
-        return z - 0.3 * (u / d) * jnp.vdot(u, z) / (1 + 0.3 * jnp.vdot(u, u / d))
-
-    def loss(d, u, inverse):
-        operator = truncax.linear_operator(product, d, u, shape=60, hermitian=True)
-        return jnp.sum(truncax.teigh(operator, 3, sigma=SIGMA, inverse=inverse).eigenvectors[:, 0] ** 4)
-
-    def dense_loss(d, u):
-        a = jnp.diag(d) + 0.3 * jnp.outer(u, u)
-        return jnp.sum(truncax.teigh(a, 3, sigma=SIGMA, solver=truncax.Dense()).eigenvectors[:, 0] ** 4)
-
-    u = jnp.asarray(np.random.default_rng(6).normal(size=60)) / 6
-    got = jax.grad(loss, (0, 1))(diagonal_, u, lambda y: solve(y, diagonal_, u))
-    for x, y in zip(got, jax.grad(dense_loss, (0, 1))(diagonal_, u), strict=True):
-        assert error(x, y) <= 1e-10
-    with pytest.raises(ValueError, match="inverse must solve"):
-        loss(diagonal_, u, lambda y: 1.001 * solve(y, diagonal_, u))
-    with pytest.raises(ValueError, match="give inverse="):
-        loss(diagonal_, u, None)
-
-
 def test_batches():
     problems = [pencil(seed=seed) for seed in range(2)]
     a, b = map(jnp.stack, zip(*problems, strict=True))
@@ -330,8 +204,74 @@ def test_single_precision(dtype):
     assert error(gradient, expected) <= 1e-4
 
 
+def test_polished_pairs_near_a_shift():
+    """Newton's steps square the error of rough pairs, and the derivative is that of good ones."""
+    a, b = pencil(values=np.linspace(-1, 1, 300))
+    solver = truncax.Lanczos(ncv=8, block_size=1)
+
+    @partial(jax.jit, static_argnums=2)
+    def gradient(a, b, polish, tol):
+        def loss(a, b):
+            kind = truncax.Implicit(polish=polish)
+            options = {"sigma": 0.1001, "tol": tol, "solver": solver, "derivative": kind, "return_info": True}
+            found, info = truncax.teigh(a, K, b=b, **options)
+            return loss_of(*found, jnp.diag(jnp.arange(300.0))), info.residual_norms.max()
+
+        return jax.grad(loss, (0, 1), has_aux=True)(a, b)
+
+    (exact, _), (rough, before), (polished, after) = (gradient(a, b, *o) for o in ((0, 1e-13), (0, 1e-2), (2, 1e-2)))
+    assert after <= 1e-13 < 1e-5 < before
+    for one, rough_one, polished_one in zip(exact, rough, polished, strict=True):
+        assert error(polished_one, one) <= 1e-9 < error(rough_one, one)
+
+
+@pytest.mark.parametrize("form", [jnp.asarray, BCOO.fromdense])
+@pytest.mark.parametrize(("of_a", "of_b"), [(1e150, 1.0), (1e-150, 1.0), (1.0, 1e150), (1e-150, 1e-150)])
+def test_numbers_at_the_ends_of_the_exponent_range(of_a, of_b, form):
+    a, b = pencil()
+    unit = of_a / of_b
+
+    def total(a):
+        return truncax.teigh(form(a), K, b=form(of_b * b), sigma=unit * SIGMA).eigenvalues.sum()
+
+    values, x = truncax.teigh(form(of_a * a), K, b=form(of_b * b), sigma=unit * SIGMA)
+    np.testing.assert_allclose(values, unit * ORDERED, rtol=1e-12)
+    np.testing.assert_allclose(x.T @ (of_b * b) @ x, np.eye(K), atol=1e-12)
+    if form is jnp.asarray:
+        assert error(jax.grad(total)(of_a * a) * of_b, (x * of_b**0.5) @ (x * of_b**0.5).T) <= 1e-11
+
+
+@pytest.mark.parametrize("solver", [truncax.Dense(), truncax.Lanczos()])
+@pytest.mark.parametrize("generalized", [True, False])
+def test_a_shift_next_to_one_eigenvalue_returns_nothing_wrong_in_silence(solver, generalized):
+    """The theta of one pair is then so much larger than the others that their residuals are small beside it."""
+    a, b = (np.asarray(x) for x in pencil(generalized=generalized))
+    norms = np.linalg.norm(a, 2), np.linalg.norm(b, 2)
+
+    @jax.jit
+    def found(sigma, tol):
+        mass = b if generalized else None
+        return truncax.teigh(a, K, b=mass, sigma=sigma, tol=tol, solver=solver, return_info=True, on_failure="keep")
+
+    statuses = []
+    for distance in 10.0 ** np.arange(-2, -14, -1):
+        (values, x), info = found(NEAREST[1] + distance, 9e-14)
+        values, x = np.asarray(values), np.asarray(x)
+        exact = np.linalg.norm(a @ x - (b @ x) * values, axis=0) / np.linalg.norm(x, axis=0)
+        exact = np.max(exact / (norms[0] + np.abs(values) * norms[1]))
+        assert exact <= 2 * info.residual_norms.max() + 1e-15
+        assert info.converged == (info.residual_norms.max() <= 1.5e-8)
+        statuses.append(int(info.status))
+    assert statuses[:6] == [Status.CONVERGED] * 6
+    assert statuses[-1] == Status.SHIFT_SINGULAR
+    assert found(NEAREST[1] + 1e-10, 1e-6)[1].converged
+    with pytest.raises(ValueError, match="the other pairs lose their digits: move sigma"):
+        truncax.teigh(a, K, sigma=np.linalg.eigvalsh(a)[3] + 1e-13, solver=solver)
+
+
 A, B = pencil()
 SINGULAR = A - ORDERED[0] * B
+LARGE = identity(10**6) + low_rank(jnp.ones(10**6))
 
 
 @pytest.mark.parametrize(
@@ -353,6 +293,9 @@ SINGULAR = A - ORDERED[0] * B
         (lambda: truncax.teigh(BCOO.fromdense(-B), 2, b=BCOO.fromdense(-B)), ValueError, "positive definite"),
         (lambda: truncax.teigh(A, 2, b=truncax.linear_operator(lambda x: x, shape=N)), NotImplementedError, "for b"),
         (lambda: truncax.teigh(A, 2, sigma=0.0, solver=truncax.Arpack()), ValueError, "takes no b and no sigma"),
+        (lambda: truncax.teigh(A, 2, sigma=0.0, solver="arpack"), TypeError, "solver must be None or"),
+        (lambda: truncax.teigh(LARGE, 2, b=LARGE), ValueError, "b must be a matrix that can be factorised"),
+        (lambda: truncax.teigh(LARGE, 2, sigma=2.0), ValueError, "needs a matrix that can be factorised"),
         (
             lambda: truncax.teigh(A, 2, b=B, derivative=truncax.Implicit(preconditioner=jnp.eye(N))),
             ValueError,
@@ -380,35 +323,6 @@ def test_failures_where_values_are_traced():
         result, info = found(*arguments)
         assert info.status == status
         assert all(jnp.all(jnp.isnan(x)) == (status != Status.CONVERGED) for x in result)
-
-
-def test_factors_on_the_host_are_few_and_found_again():
-    a, b = sparse_pencil()
-    expected = np.sort(np.abs(scipy.linalg.eigh(a.toarray(), b.toarray(), eigvals_only=True)))
-    host_factors._factors.clear()
-
-    @jax.jit
-    def values(shift):
-        return truncax.teigh(BCOO.from_scipy_sparse(a), 2, b=BCOO.from_scipy_sparse(b), sigma=shift).eigenvalues
-
-    for shift in np.linspace(-0.01, 0.01, 5):
-        values(shift)
-        assert len(host_factors._factors) <= 4
-    np.testing.assert_allclose(np.abs(values(0.0)), expected[:2], atol=1e-12)
-    host_factors._factors.clear()
-    np.testing.assert_allclose(np.abs(values(0.0)), expected[:2], atol=1e-12)
-
-
-def test_all_digits_reach_the_host_where_64_bits_are_a_context():
-    code = """
-import jax, numpy as np, scipy.sparse, truncax
-a = scipy.sparse.diags_array([np.full(99, -1.0), np.linspace(2, 3, 100), np.full(99, -1.0)], offsets=[-1, 0, 1])
-with jax.enable_x64(True):
-    for b in (a, a.astype(np.complex128)):
-        values, x = truncax.teigh(b.tocsr(), 2, sigma=0.0)
-        assert np.linalg.norm(a @ np.asarray(x) - np.asarray(x) * np.asarray(values)) < 1e-13
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def beam(thickness, count=24):

@@ -14,10 +14,10 @@ from jax import Array
 
 from .numerics.tolerances import computing_dtype
 from .operators.convert import given_matrix
-from .operators.entries import entries
+from .operators.entries import can_be_factorised
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
-from .operators.promoted import result_type
+from .operators.promoted import promoted, result_type
 from .options import Arpack, Dense, Implicit, Propack
 from .rules.settings import as_preconditioner
 
@@ -195,22 +195,19 @@ def check_mass(b: Any, a: Array | LinearOperator) -> tuple[Any, Any]:
         )
     if b.shape not in (a.shape, a.shape[-2:]):
         raise ValueError(f"b must have the shape of a, {a.shape}, got {b.shape}")
+    if isinstance(a, LinearOperator) and not can_be_factorised(b):
+        raise ValueError(
+            f"b must be a matrix that can be factorised, an array, a sparse one or a small one; this operator of shape "
+            f"{b.shape} has no sparse entries, and an array of it would be too large"
+        )
     dtype = result_type(computing_dtype(a.dtype), computing_dtype(b.dtype))
-    return _in_dtype(a, "a", dtype), _in_dtype(b, "b", dtype)
+    return _in_dtype(a, dtype), _in_dtype(b, dtype)
 
 
-def _in_dtype(x: Array | LinearOperator, name: str, dtype: Any) -> Array | LinearOperator:
+def _in_dtype(x: Array | LinearOperator, dtype: Any) -> Array | LinearOperator:
     if computing_dtype(x.dtype) == dtype:
         return x
-    if not isinstance(x, LinearOperator):
-        return x.astype(dtype)
-    if x.opaque:
-        raise TypeError(f"{name} multiplies in {x.dtype}, but a and b together are in {dtype}: make both in one dtype")
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf, x)
-
-
-# The factors of an operator that is no sparse matrix need its array: not above 32 MB in float64.
-_MOST_ENTRIES = 2**22
+    return promoted(x, dtype) if isinstance(x, LinearOperator) else x.astype(dtype)
 
 
 def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator, b: Any) -> tuple[str, Any, Any]:
@@ -235,13 +232,11 @@ def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator,
     shift = jax.lax.stop_gradient(jnp.asarray(sigma, jnp.finfo(dtype).dtype))
     if inverse is not None:
         return which, shift, _as_inverse(inverse, a, dtype)
-    if isinstance(a, LinearOperator):
-        sparse = all(x is None or (isinstance(x, LinearOperator) and entries(x) is not None) for x in (a, b))
-        if a.opaque or not (sparse or a.shape[0] ** 2 <= _MOST_ENTRIES):
-            raise ValueError(
-                "sigma (and which='SM') needs a matrix that can be factorised, an array or a sparse one; for an "
-                "operator that only multiplies, give inverse=, a function of one vector that solves (a - sigma b) x = y"
-            )
+    if not can_be_factorised(a, *([] if b is None else [b])):
+        raise ValueError(
+            "sigma (and which='SM') needs a matrix that can be factorised, an array, a sparse one or a small one; for "
+            "an operator that only multiplies, give inverse=, a function of one vector that solves (a - sigma b) x = y"
+        )
     return which, shift, None
 
 
@@ -258,13 +253,13 @@ def _as_inverse(inverse: Any, a: Array | LinearOperator, dtype: Any) -> LinearOp
     return inverse
 
 
-def check_plain(b: Any, sigma: Any, solver: Any, derivative: Any) -> None:
+def check_plain(b: Any, sigma: Any, solver: Any, derivative: Implicit) -> None:
     """What there is for A x = l x without a shift only."""
     if b is None and sigma is None:
         return
     if isinstance(solver, Arpack):
         raise ValueError("solver=Arpack() takes no b and no sigma: leave solver out, the native one does the same")
-    if getattr(derivative, "preconditioner", None) is not None:
+    if derivative.preconditioner is not None:
         raise ValueError("a preconditioner has no use beside b or sigma: leave it out of derivative=Implicit(...)")
 
 

@@ -227,7 +227,8 @@ def teigh(
         ValueError, TypeError: a bad argument; also a matrix that is not finite or not Hermitian, where values
             are concrete (where they are traced the result is NaN and the status says so). ``y^H a x`` is compared
             with ``(x^H a y)^*`` for random x and y, up to rounding.
-        ValueError: also ``b`` not positive definite, ``sigma`` at an eigenvalue, an ``inverse`` that is none.
+        ValueError: also ``b`` not positive definite, ``sigma`` at an eigenvalue or so close to one that the other
+            pairs lose half of their digits, an ``inverse`` that is none.
         NotImplementedError: ``b`` as an operator that only multiplies.
 
     Derivative: forward and reverse mode, any order, with respect to ``a`` and ``b``; under

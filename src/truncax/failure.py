@@ -37,7 +37,7 @@ def forward_mode_explained(mode: str) -> Iterator[None]:
 
 _SHIFTED = {
     Status.NOT_DEFINITE: "b must be Hermitian and positive definite, and is not",
-    Status.SHIFT_SINGULAR: "sigma is an eigenvalue, or so close to one that a - sigma b cannot be inverted: move "
+    Status.SHIFT_SINGULAR: "sigma is an eigenvalue, or so close to one that the other pairs lose their digits: move "
     "sigma a little, for a positive semidefinite a below zero",
     Status.NOT_INVERSE: "inverse must solve (a - sigma b) x = y, but (a - sigma b) inverse(y) and y differ for a "
     "random y",

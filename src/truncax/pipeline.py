@@ -59,7 +59,7 @@ def singular(
 ) -> tuple[tuple[Array, Array, Array], SolveInfo]:
     """``(U, S, Vh)`` if ``vectors``, else ``(U, C, Vh)``; NaN where not converged if ``fill``."""
 
-    def one(a: Array | LinearOperator, b: None, v0: Array | None) -> Any:
+    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
         operator, finite = scaled(computing_operator(a, hermitian=False))
         found = solve_svd(frozen(operator), k, which, solver, tol, v0, _key(key))
         size = largest_singular(found)
@@ -78,7 +78,7 @@ def singular(
             middle = times(C, operator.scale)
         return _finish((U, middle, adjoint(V)), info, fill, a.dtype), info
 
-    return _over_batch(one, a, None, v0)
+    return _over_batch(one, a, v0)
 
 
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
@@ -110,7 +110,9 @@ def hermitian(
         found = solve_eigh(solved, k, which, solver, tol, start, _key(key))
         for _ in range(derivative.polish):
             found = _polish_pairs(solved, found, which, derivative)
-        info = certify_eigenpairs(solved, found, which, tol, sound(frozen(pencil), frozen(ours), finite, _key(key)))
+        theta = times(found.values, solved.scale)
+        soundness = sound(frozen(pencil), frozen(ours), found, theta, finite, tol, _key(key))
+        info = certify_eigenpairs(solved, found, which, tol, soundness)
         H = jnp.diag(found.values).astype(operator.dtype)
         options = _invariant_options(solved, found, derivative, tied_pairs(found, which), keep=not fill)
         Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
@@ -236,9 +238,9 @@ def _finish(parts: tuple[Array, ...], info: SolveInfo, fill: bool, dtype: Any) -
     return parts
 
 
-def _over_batch(one: Callable, a: Array | LinearOperator, b: Array | LinearOperator | None, v0: Array | None) -> Any:
-    """``one`` mapped over the leading axes of an array ``a``, and of ``b`` and ``v0`` (..., p, n) if they have them."""
-    shared = [x is None or len(x.shape) == 2 for x in (b, v0)]
+def _over_batch(one: Callable, a: Array | LinearOperator, *others: Array | LinearOperator | None) -> Any:
+    """``one`` mapped over the leading axes of an array ``a``, and of each of the ``others`` that has them."""
+    axes = [None if x is None or len(x.shape) == 2 else 0 for x in others]
     for _ in range(len(a.shape) - 2):
-        one = jax.vmap(one, in_axes=(0, *(None if alone else 0 for alone in shared)))
-    return one(a, b, v0)
+        one = jax.vmap(one, in_axes=(0, *axes))
+    return one(a, *others)

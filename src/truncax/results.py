@@ -77,8 +77,9 @@ class Status(enum.IntEnum):
     adjoint. ``CUT_DEGENERATE``: converged, but a discarded value equals a kept one to rounding (128 eps), so that
     values and residuals are right and the subspace is one of many: its derivative is NaN (under ``on_failure="keep"``
     it is left as it is), that of the sum of the values a subgradient. ``SHIFT_SINGULAR``: ``sigma`` is an
-    eigenvalue, or so close to one that the inverse has no digits. ``NOT_DEFINITE``: ``b`` is not Hermitian and positive
-    definite. ``NOT_INVERSE``: what was given as ``inverse`` does not undo ``a - sigma b``.
+    eigenvalue, or so close to one that the inverse has no digits, or that residuals of ``A x = l B x`` are above
+    ``sqrt(eps)`` and ``tol``. ``NOT_DEFINITE``: ``b`` is not Hermitian and positive definite. ``NOT_INVERSE``: what was
+    given as ``inverse`` does not undo ``a - sigma b``.
     """
 
     CONVERGED = 0
@@ -98,10 +99,11 @@ class SolveInfo(NamedTuple):
     - ``status``: int32, a ``Status``.
     - ``converged``: bool, ``status`` is ``CONVERGED`` or ``CUT_DEGENERATE``.
     - ``residual_norms`` (k,): the larger of ``||A v - s u||`` and ``||A^H u - s v||`` over ``s_1``, or
-      ``||A x - l x||`` over ``max|l|``; computed anew from the returned vectors, in the units of ``tol``.
+      ``||A x - l x||`` over ``max|l|``; computed anew from the returned vectors, in the units of ``tol``. With a
+      shift that of the inverse or, if it is larger, ``||A x - l B x||`` over ``||A|| + |l| ||B||``.
     - ``iterations``: int32, restart cycles.
-    - ``products``: int32, vectors multiplied by A or by A^H, the residuals of the last line included. A
-      dense decomposition counts its residuals only.
+    - ``products``: int32, vectors multiplied by A or by A^H, the residuals of the last line included; with a shift,
+      solves with ``A - sigma B``. A dense decomposition counts its residuals only.
     - ``cut_gap``: ``min |l_j - l_discarded|`` over kept and discarded values, relative to ``s_1`` or
       ``max|l|``: the derivative of a vector grows like its inverse. Infinite when nothing is discarded;
       from Ritz values, known to a tenth of the gap, where the discarded values are not computed.

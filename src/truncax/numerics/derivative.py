@@ -69,6 +69,26 @@ class Side(enum.Enum):
     INVERSE = "F^-1"
     INVERSE_ADJOINT = "F^-H"
 
+    @property
+    def adjoint(self) -> Side:
+        """The side of the adjoint product."""
+        return {
+            Side.ROOT: Side.ADJOINT,
+            Side.ADJOINT: Side.ROOT,
+            Side.INVERSE: Side.INVERSE_ADJOINT,
+            Side.INVERSE_ADJOINT: Side.INVERSE,
+        }[self]
+
+    @property
+    def inverse(self) -> Side:
+        """The side of the inverse product."""
+        return {
+            Side.ROOT: Side.INVERSE,
+            Side.ADJOINT: Side.INVERSE_ADJOINT,
+            Side.INVERSE: Side.ROOT,
+            Side.INVERSE_ADJOINT: Side.ADJOINT,
+        }[self]
+
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def root_product(side: Side, b: Any, factor: Any, x: Array) -> Array:

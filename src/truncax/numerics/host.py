@@ -13,16 +13,20 @@ import numpy as np
 from jax import Array, lax
 
 
-def call_on_host(function: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: Any, *operands: Array) -> Array:
-    """``function(*operands)``, an array of this shape and dtype; one after the other under vmap. No derivative."""
-    dtypes, words = [x.dtype for x in operands], [_words(x) for x in operands]
+def call_on_host(function: Callable[..., Any], result: Any, *operands: Any) -> Any:
+    """``function(*operands)``, a pytree of arrays like the ``jax.ShapeDtypeStruct`` of ``result``.
 
-    def call(*words: Any) -> np.ndarray:
-        arrays = [_host_numbers(np.asarray(x), dtype) for x, dtype in zip(words, dtypes, strict=True)]
-        return _host_words(np.asarray(function(*arrays), dtype))
+    The operands are pytrees, and NumPy arrays to the function. One after the other under vmap. No derivative.
+    """
+    dtypes = jax.tree.map(lambda x: x.dtype, operands)
 
-    like = jax.eval_shape(lambda: _words(jnp.zeros(shape, dtype)))
-    return _numbers(jax.pure_callback(call, like, *words, vmap_method="sequential"), dtype)
+    def call(*words: Any) -> Any:
+        found = function(*jax.tree.map(_host_numbers, words, dtypes))
+        return jax.tree.map(lambda x, like: _host_words(np.asarray(x, like.dtype)), found, result)
+
+    like = jax.eval_shape(lambda: jax.tree.map(lambda x: _words(jnp.zeros(x.shape, x.dtype)), result))
+    words = jax.pure_callback(call, like, *jax.tree.map(_words, operands), vmap_method="sequential")
+    return jax.tree.map(lambda x, like: _numbers(x, like.dtype), words, result)
 
 
 def _words(x: Array) -> Array:
@@ -38,14 +42,16 @@ def _numbers(words: Array, dtype: Any) -> Array:
 
 
 def _host_words(x: np.ndarray) -> np.ndarray:
-    x = np.ascontiguousarray(x)
+    x = np.ascontiguousarray(x).reshape(x.shape)
     if np.iscomplexobj(x):
         x = np.stack([x.real, x.imag], axis=-1)
-    return x.view(np.uint32).reshape(*x.shape, 2) if x.dtype.itemsize == 8 else x
+    return x[..., None].view(np.uint32) if x.dtype.itemsize == 8 else x
 
 
-def _host_numbers(words: np.ndarray, dtype: Any) -> np.ndarray:
+def _host_numbers(words: Any, dtype: Any) -> np.ndarray:
+    """The numbers of contiguous words, without a copy."""
+    words = np.asarray(words)
+    x = np.ascontiguousarray(words).reshape(words.shape)
     real = np.finfo(dtype).dtype if np.issubdtype(dtype, np.inexact) else np.dtype(dtype)
-    x = np.ascontiguousarray(words)
     x = x.view(real)[..., 0] if real.itemsize == 8 else x
-    return x[..., 0] + 1j * x[..., 1] if np.issubdtype(dtype, np.complexfloating) else x
+    return x.view(dtype)[..., 0] if np.issubdtype(dtype, np.complexfloating) else x

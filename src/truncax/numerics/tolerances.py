@@ -81,7 +81,7 @@ def symmetry_tolerance(dtype: Any, opaque: bool) -> float:
 
 
 def shift_tolerance(dtype: Any) -> float:
-    """The relative residual that a given inverse may leave, ``sqrt(eps)``."""
+    """The relative residual that a given inverse may leave, and a shift in ``A x = l B x``: ``sqrt(eps)``."""
     return epsilon(dtype) ** 0.5
 
 

@@ -22,6 +22,9 @@ class DenseOperator(LinearOperator):
     array: Array
     parts: Parts | None = None
 
+    opaque = False
+    blocks_pay = True
+
     @classmethod
     def of(cls, array: Array) -> Self:
         """The operator of an array, in the form in which it multiplies fastest."""
@@ -35,14 +38,6 @@ class DenseOperator(LinearOperator):
     @property
     def dtype(self) -> jnp.dtype:
         return self.array.dtype
-
-    @property
-    def opaque(self) -> bool:
-        return False
-
-    @property
-    def blocks_pay(self) -> bool:
-        return True
 
     def apply(self, x: Array) -> Array:
         return matmul(self.array if self.parts is None else self.parts, x)

@@ -23,6 +23,10 @@ class Identity(LinearOperator):
     one: Array
     size: int = field(metadata={"static": True})
 
+    opaque = False
+    hermitian = True
+    blocks_pay = True
+
     @property
     def shape(self) -> tuple[int, int]:
         return self.size, self.size
@@ -30,18 +34,6 @@ class Identity(LinearOperator):
     @property
     def dtype(self) -> jnp.dtype:
         return self.one.dtype
-
-    @property
-    def opaque(self) -> bool:
-        return False
-
-    @property
-    def hermitian(self) -> bool:
-        return True
-
-    @property
-    def blocks_pay(self) -> bool:
-        return True
 
     def apply(self, x: Array) -> Array:
         return x
@@ -60,6 +52,9 @@ class Diagonal(LinearOperator):
 
     entries: Array
 
+    opaque = False
+    blocks_pay = True  # it costs little beside whatever it is combined with
+
     @property
     def shape(self) -> tuple[int, int]:
         (n,) = self.entries.shape
@@ -70,16 +65,8 @@ class Diagonal(LinearOperator):
         return self.entries.dtype
 
     @property
-    def opaque(self) -> bool:
-        return False
-
-    @property
     def hermitian(self) -> bool:
         return not jnp.iscomplexobj(self.entries)
-
-    @property
-    def blocks_pay(self) -> bool:
-        return True  # it costs little beside whatever it is combined with
 
     def apply(self, x: Array) -> Array:
         return _along(self.entries, x) * x

@@ -43,10 +43,6 @@ class FunctionOperator(LinearOperator):
         return self.declared_hermitian
 
     @property
-    def opaque(self) -> bool:
-        return True
-
-    @property
     def blocks_pay(self) -> bool:
         return self.block_product is not None
 

@@ -18,14 +18,12 @@ from .structure import Structure
 class Gram(Wrapped):
     """``A^H A``."""
 
+    hermitian = True
+
     @property
     def shape(self) -> tuple[int, int]:
         n = self.inner.shape[1]
         return n, n
-
-    @property
-    def hermitian(self) -> bool:
-        return True
 
     @property
     def codomain(self) -> Structure | None:

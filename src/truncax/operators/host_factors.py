@@ -45,7 +45,8 @@ class SparseLU:
     @classmethod
     def of(cls, values: Array, row: Array, column: Array, size: int, *, definite: bool) -> SparseLU:
         """Factorises."""
-        digest = call_on_host(partial(_digest, size, definite), (8,), jnp.uint32, values, row, column)
+        like = jax.ShapeDtypeStruct((8,), jnp.uint32)
+        digest = call_on_host(partial(_digest, size, definite), like, values, row, column)
         return cls(values, row, column, digest, size, definite)
 
     def solve(self, b: Array) -> Array:
@@ -54,21 +55,16 @@ class SparseLU:
 
     def product(self, side: Side, x: Array) -> Array:
         """The product with the root on this ``side``; NaN if A is not positive definite."""
-        ways: dict[Side, Callable[[Array], Array]] = {
-            side: partial(self._on_host, partial(_root_product, side)) for side in Side
-        }
-        F, FH, Fi, FiH = (ways[side] for side in Side)
-        if side is Side.ROOT:
-            return with_adjoint(F, FH, Fi, FiH, x)
-        if side is Side.ADJOINT:
-            return with_adjoint(FH, F, FiH, Fi, x)
-        if side is Side.INVERSE:
-            return with_adjoint(Fi, FiH, F, FH, x)
-        return with_adjoint(FiH, Fi, FH, F, x)
+
+        def by(side: Side) -> Callable[[Array], Array]:
+            return partial(self._on_host, partial(_root_product, side))
+
+        return with_adjoint(by(side), by(side.adjoint), by(side.inverse), by(side.inverse.adjoint), x)
 
     def _on_host(self, function: Callable[..., np.ndarray], x: Array) -> Array:
         call = partial(_with_factor, function, self.size, self.definite)
-        return call_on_host(call, x.shape, x.dtype, self.digest, self.values, self.row, self.column, x)
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return call_on_host(call, like, self.digest, self.values, self.row, self.column, x)
 
 
 class _Factor:

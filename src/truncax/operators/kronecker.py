@@ -19,6 +19,8 @@ from .promoted import promoted_alike
 class Kronecker(Pair):
     """``A kron B``."""
 
+    blocks_pay = False  # its product with one vector is already one with blocks
+
     @property
     def shape(self) -> tuple[int, int]:
         (ma, na), (mb, nb) = self.left.shape, self.right.shape
@@ -27,10 +29,6 @@ class Kronecker(Pair):
     @property
     def hermitian(self) -> bool:
         return self.left.hermitian and self.right.hermitian
-
-    @property
-    def blocks_pay(self) -> bool:
-        return False  # its product with one vector is already one with blocks
 
     def apply(self, x: Array) -> Array:
         return _kron_product(self.left, self.right, x)

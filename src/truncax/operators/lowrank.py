@@ -23,6 +23,9 @@ class LowRank(LinearOperator):
     x: Array
     y: Array | None = None
 
+    opaque = False
+    blocks_pay = True
+
     @property
     def shape(self) -> tuple[int, int]:
         return self.x.shape[0], self._right.shape[0]
@@ -32,16 +35,8 @@ class LowRank(LinearOperator):
         return self.x.dtype
 
     @property
-    def opaque(self) -> bool:
-        return False
-
-    @property
     def hermitian(self) -> bool:
         return self.y is None
-
-    @property
-    def blocks_pay(self) -> bool:
-        return True
 
     @property
     def _right(self) -> Array:

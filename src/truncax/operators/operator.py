@@ -204,9 +204,7 @@ class Conjugate(Wrapped):
 class Hermitian(Wrapped):
     """A Hermitian operator whose tangents need not be: they are symmetrised in the product."""
 
-    @property
-    def hermitian(self) -> bool:
-        return True
+    hermitian = True
 
     def apply(self, x: Array) -> Array:
         return hermitian_product(self.inner, x)

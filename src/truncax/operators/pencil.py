@@ -59,17 +59,9 @@ class Root:
 class _Made(Wrapped):
     """A Hermitian operator that is made of the Hermitian ``inner`` by solves."""
 
-    @property
-    def hermitian(self) -> bool:
-        return True
-
-    @property
-    def opaque(self) -> bool:
-        return False
-
-    @property
-    def blocks_pay(self) -> bool:
-        return False
+    hermitian = True
+    opaque = False
+    blocks_pay = False
 
     def apply_adjoint(self, y: Array) -> Array:
         return self.apply(y)
@@ -115,14 +107,13 @@ class Inverse(_Made):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Congruent(_Made):
-    """``outer A inner`` with these two products of the root, each the adjoint of the other."""
+    """``G A G^H``, G being the product with the root on this ``side``."""
 
     root: Root
-    outer: Side = field(metadata={"static": True})
-    inner_side: Side = field(metadata={"static": True})
+    side: Side = field(metadata={"static": True})
 
     def apply(self, x: Array) -> Array:
-        return self.root.product(self.outer, self.inner.apply(self.root.product(self.inner_side, x)))
+        return self.root.product(self.side, self.inner.apply(self.root.product(self.side.adjoint, x)))
 
 
 class Pencil(NamedTuple):
@@ -140,10 +131,10 @@ class Pencil(NamedTuple):
         """Of Hermitian operators in one dtype."""
         root = None if b is None else Root.of(b)
         if sigma is None:
-            operator = a if root is None else Congruent(a, root, Side.INVERSE, Side.INVERSE_ADJOINT)
+            operator = a if root is None else Congruent(a, root, Side.INVERSE)
             return cls(operator, a, root, None)
         solved = Inverse.of(a, b, sigma, inverse)
-        operator = solved if root is None else Congruent(solved, root, Side.ADJOINT, Side.ROOT)
+        operator = solved if root is None else Congruent(solved, root, Side.ADJOINT)
         return cls(operator, a, root, solved)
 
     def values(self, of_operator: Array) -> Array:
@@ -158,9 +149,9 @@ class Pencil(NamedTuple):
         return times(one, self.inverse.sigma) + jnp.linalg.inv(of_operator)
 
     def vectors(self, y: Array) -> Array:
-        """X from y."""
+        """``x`` from ``y``."""
         return y if self.root is None else self.root.product(Side.INVERSE_ADJOINT, y)
 
     def start(self, rows: Array | None) -> Array | None:
-        """Y from x, by rows (p, n)."""
+        """``y`` from ``x``, both as rows (p, n)."""
         return rows if self.root is None or rows is None else self.root.product(Side.ADJOINT, rows.T).T

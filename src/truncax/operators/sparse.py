@@ -85,6 +85,8 @@ class SparseOperator(LinearOperator):
     columns: Side | None
     width: int = field(metadata={"static": True})
 
+    opaque = False
+
     @classmethod
     def of(cls, data: Array, row: Any, column: Any, shape: tuple[int, int], *, both: bool, ascending: bool) -> Any:
         """Of the entries ``data`` at ``(row, column)``, in any order and more than one at a place; those out of bounds
@@ -101,10 +103,6 @@ class SparseOperator(LinearOperator):
     @property
     def dtype(self) -> jnp.dtype:
         return self.rows.values.dtype
-
-    @property
-    def opaque(self) -> bool:
-        return False
 
     def astype(self, dtype: Any) -> SparseOperator:
         """The same with entries of this dtype."""

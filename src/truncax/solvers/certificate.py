@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..numerics.derivative import Side
-from ..numerics.products import adjoint, column_norms, matmul
+from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.tolerances import (
     epsilon,
     lost_to_shift,
@@ -27,12 +27,14 @@ _NOISE = 16
 
 
 class Soundness(NamedTuple):
-    """``conditions`` that must be met, each with the status if it is not, of which the last counts; and the relative
-    ``noise`` of the products.
+    """``conditions`` that must be met, each with the status if it is not, of which the last counts; the relative
+    ``noise`` of the products; beside a shift the relative ``residuals`` of ``A x = l B x``, and how large they may be.
     """
 
     conditions: list[tuple[Array, Status]]
     noise: Array | float = 0.0
+    residuals: Array | float = 0.0
+    largest_residual: Array | float = 0.0
 
 
 def _relative(x: Array, largest: Array) -> Array:
@@ -59,13 +61,15 @@ def _info(
     gaps = _relative(prefix_gaps(*ranks), largest)
     degenerate = (status == Status.CONVERGED) & jnp.any(_tied(cut_gaps))
     status = jnp.where(degenerate, Status.CUT_DEGENERATE, status)
+    lost = (status != Status.NOT_CONVERGED) & jnp.any(soundness.residuals > soundness.largest_residual)
+    status = jnp.where(lost, Status.SHIFT_SINGULAR, status)
     for met, otherwise in soundness.conditions:
         status = jnp.where(met, status, otherwise)
     status = status.astype(jnp.int32)
     return SolveInfo(
         status=status,
         converged=(status == Status.CONVERGED) | (status == Status.CUT_DEGENERATE),
-        residual_norms=residual_norms,
+        residual_norms=jnp.maximum(residual_norms, soundness.residuals),
         iterations=found.iterations,
         products=found.products + products,
         cut_gap=jnp.min(cut_gaps),
@@ -176,27 +180,57 @@ def is_linear(operator: LinearOperator, key: Array) -> Array:
     return defect <= symmetry_tolerance(operator.dtype, operator.opaque) * bound[0]
 
 
-def sound(pencil: Pencil, a: Scaled, finite: Array, key: Array) -> Soundness:
-    """What must hold of ``A x = l B x`` for a result to be worth something; ``a`` is A, scaled, if it is ``finite``."""
+def sound(
+    pencil: Pencil, a: Scaled, found: Eigenpairs, theta: Array, finite: Array, tol: Array, key: Array
+) -> Soundness:
+    """What must hold of ``A x = l B x`` for a result to be worth something; ``a`` is A, scaled, if it is ``finite``.
+
+    ``theta`` are the values that were found, in the unit of the pencil.
+    """
     conditions = [(is_hermitian(a, key), Status.NOT_HERMITIAN)]
     z, noise = jax.random.normal(key, (a.shape[1], 1), a.dtype), jnp.zeros((), jnp.finfo(a.dtype).dtype)
-    if pencil.inverse is not None:
-        regular, inverted, noise = _is_inverted(pencil.inverse, z)
-        conditions += [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR)]
+    b = None
     if pencil.root is not None:
         b, b_finite = scaled(pencil.root.b)
         again = pencil.root.product(Side.INVERSE, pencil.root.product(Side.ROOT, z))
         noise = noise + (column_norms(again - z) / column_norms(z))[0]
         conditions += [(is_hermitian(b, key) & jnp.all(jnp.isfinite(again)), Status.NOT_DEFINITE)]
         finite = finite & b_finite
-    return Soundness([*conditions, (finite, Status.NON_FINITE)], _NOISE * noise)
+    conditions += [(finite, Status.NON_FINITE)]
+    if pencil.inverse is None:
+        return Soundness(conditions, _NOISE * noise)
+    regular, wrong, left = _is_inverted(pencil.inverse, z)
+    inverted = left <= shift_tolerance(a.dtype)
+    conditions = [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR), *conditions]
+    residuals = _pencil_residuals(a, b, pencil.values(theta), pencil.vectors(found.Q), z)
+    allowed = jnp.maximum(tol, shift_tolerance(a.dtype)) + _NOISE * (noise + left)
+    return Soundness(conditions, _NOISE * (noise + wrong), residuals, allowed)
 
 
 def _is_inverted(inverse: Inverse, z: Array) -> tuple[Array, Array, Array]:
-    """Whether ``w = (A - sigma B)^-1 z`` has digits, whether ``A - sigma B`` takes it back to z, the error of w."""
+    """Whether ``w = (A - sigma B)^-1 z`` has digits; the relative error of w; by how much ``A - sigma B`` misses z."""
     w = inverse.apply(z)
     residual = inverse.shifted(w) - z
     length, left, found, wrong = (column_norms(x)[0] for x in (z, residual, w, inverse.apply(residual)))
     growth = inverse.size() * found
     regular = epsilon(inverse.dtype) * growth <= lost_to_shift(inverse.dtype) * length
-    return regular, left <= shift_tolerance(inverse.dtype) * (length + growth), _relative(wrong, found)
+    return regular, _relative(wrong, found), left / (length + growth)
+
+
+def _pencil_residuals(a: Scaled, b: Scaled | None, values: Array, x: Array, z: Array) -> Array:
+    """``||A x - l B x|| / ((||A|| + |l| ||B||) ||x||)`` for each pair; norms from a start z of the power method.
+
+    The residuals of a shifted problem are relative to ``1 / |l - sigma|`` of the nearest pair: where that is far nearer
+    than the others, they say little of those.
+    """
+    x = times(x, 1 / column_norms(x))
+    values, Bx, size = values / a.scale, x, jnp.ones((), values.dtype)
+    if b is not None:
+        values, Bx, size = values * b.scale, b.apply(x), _norm(b, z)
+    return column_norms(a.apply(x) - times(Bx, values)) / (_norm(a, z) + jnp.abs(values) * size)
+
+
+def _norm(a: LinearOperator, z: Array) -> Array:
+    """The norm of a Hermitian operator, or somewhat less."""
+    Az = a.apply(z)
+    return _relative(column_norms(a.apply(Az)), column_norms(Az))[0]

@@ -15,6 +15,7 @@ from jax import Array
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigs, eigsh, svds
 from scipy.sparse.linalg import LinearOperator as HostLinearOperator
 
+from ..numerics.host import call_on_host
 from ..operators.operator import Scaled
 from ..options import Arpack, Propack
 from .start import start_block
@@ -104,11 +105,11 @@ def _call(
     arrays, build = operator.inner.on_host()
 
     def on_host(arrays: Any, before: Any, after: Any, tol: Any, v: Any, finite: Any) -> Any:
-        host = _HostOperator(build(*map(np.asarray, arrays)), np.asarray(before), np.asarray(after), flip=m < n)
+        host = _HostOperator(build(*arrays), before, after, flip=m < n)
         found, ok = np.zeros((k, size), dtype), False
         if bool(finite):
             try:
-                vectors, ok = solve(host, float(tol), np.asarray(v)), True
+                vectors, ok = solve(host, float(tol), v), True
             except ArpackNoConvergence as failure:
                 vectors = failure.eigenvectors.T
             except (ArpackError, np.linalg.LinAlgError):
@@ -121,5 +122,4 @@ def _call(
     v = random[0] if start is None else jnp.sum(start_block(start, random), axis=0)
     result = tuple(jax.ShapeDtypeStruct(*x) for x in (((k, size), dtype), ((), jnp.bool_), ((), jnp.int32)))
     finite = jnp.isfinite(operator.magnitude())
-    operands = (arrays, operator.before, operator.after, tol, v, finite)
-    return jax.pure_callback(on_host, result, *operands, vmap_method="sequential")
+    return call_on_host(on_host, result, arrays, operator.before, operator.after, tol, v, finite)

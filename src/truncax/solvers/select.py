@@ -9,6 +9,7 @@ from jax import Array
 
 from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
+from ..operators.entries import has_small_matrix
 from ..operators.operator import LinearOperator, Scaled, tall
 from ..options import Arnoldi, Arpack, Dense, GolubKahan, Krylov, Lanczos, Propack
 from .arnoldi import arnoldi
@@ -24,16 +25,12 @@ EighSolver = Dense | Lanczos | Arpack
 EigSolver = Dense | Arnoldi | Arpack
 
 
-# The full decomposition of what is not an array needs the array: not above 32 MB in float64 without being asked.
-_MOST_ENTRIES = 2**22
-
-
 def prefers_dense(k: int, a: Array | np.ndarray | LinearOperator) -> bool:
     """Whether the full decomposition is faster: small matrices, and k above a twelfth of the size."""
-    m, n = a.shape[-2:]
-    if isinstance(a, LinearOperator) and m * n > _MOST_ENTRIES:
+    if isinstance(a, LinearOperator) and not has_small_matrix(a):
         return False
-    return min(m, n) <= 64 or 12 * k > min(m, n)
+    size = min(a.shape[-2:])
+    return size <= 64 or 12 * k > size
 
 
 def choose_svd(k: int, a: Array | np.ndarray | LinearOperator, which: str, starts: bool) -> Dense | GolubKahan:
