@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from checks import check_adjoint, derivatives, mm
+from jax.experimental.sparse import BCSR
 from mp_reference import differences, sorted_eig
 from profiles import crossed
 from references import error, random
@@ -428,6 +429,83 @@ def test_sparse_matrices():
     np.testing.assert_allclose(truncax.teig(a, 2, solver=Arpack()).eigenvalues, dense.eigenvalues, atol=1e-11)
 
 
+# --- next to a shift --------------------------------------------------------------------------------------------------
+
+
+def shifted_loss(solver=None, sigma=0.31, hermitian=None, **options):
+    def loss(a, m):
+        values, vectors = truncax.teig(a, 3, sigma=sigma, solver=solver, derivative=Implicit(tol=1e-13), **options)
+        q = quadratic(vectors, m)
+        return jnp.sum((values**2 + q * jnp.conj(q)) * jnp.asarray([1.0 + 0j, 0.5, 2.0])).real
+
+    return loss
+
+
+@crossed("complex_, solver", [False, True], ["dense", "arnoldi"])
+def test_pairs_next_to_a_shift(complex_, solver):
+    rng, solver = np.random.default_rng(16), SOLVERS[solver]
+    n, sigma = by_solver(solver), 0.31 + (0.2j if complex_ else 0)
+    a, m, d = spread(rng, n, complex_), random(rng, (n, n), complex_), random(rng, (n, n), complex_)
+    w = np.linalg.eigvals(a)
+    exact = w[np.lexsort((-w.imag, np.round(abs(w - sigma), 9)))][:3]
+    a, m, d = map(jnp.asarray, (a, m, d))
+    result, info = truncax.teig(a, 3, sigma=sigma, solver=solver, left=True, return_info=True)
+    values, R, L = map(np.asarray, result)
+    np.testing.assert_allclose(values, exact, atol=1e-11)
+    np.testing.assert_allclose(np.asarray(a) @ R, R * values, atol=1e-10)
+    np.testing.assert_allclose(L.conj().T @ np.asarray(a), values[:, None] * L.conj().T, atol=1e-10)
+    assert info.products < 100
+    loss = shifted_loss(solver, sigma)
+    gradient, tangent = (
+        jax.jit(jax.grad(loss))(a, m),
+        jax.jit(lambda a: jax.jvp(lambda a: loss(a, m), (a,), (d,))[1])(a),
+    )
+    assert abs(jnp.sum(gradient * d).real / tangent - 1) <= 1e-10
+    h = 1e-6
+    slope = (loss(a + h * d, m) - loss(a - h * d, m)) / (2 * h)
+    assert abs(tangent / slope - 1) <= 1e-6
+    H = truncax.invariant_subspace(a, 3, sigma=sigma, hermitian=False).H
+    np.testing.assert_allclose(np.diagonal(H), exact, atol=1e-11)
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_a_shift_in_sparse_matrices_and_operators(complex_):
+    rng = np.random.default_rng(17)
+    a = scipy.sparse.random_array((80, 80), density=0.05, rng=rng, format="csr") + scipy.sparse.eye_array(80).tocsr()
+    if complex_:
+        a = a * (1 + 0.3j)
+    dense, m = jnp.asarray(a.toarray()), jnp.asarray(random(rng, (80, 80), complex_))
+    sigma = 0.7
+    inverse = jnp.linalg.inv(dense - sigma * jnp.eye(80, dtype=dense.dtype))
+    expected = jax.jit(jax.grad(shifted_loss(sigma=sigma)))(dense, m)
+
+    def of_data(data):
+        return shifted_loss(sigma=sigma)(BCSR((data, indices, pointers), shape=(80, 80)), m)
+
+    def of_operator(dense):
+        operator = truncax.linear_operator(lambda x, a: mm(a, x), dense, shape=(80, 80), dtype=dense.dtype)
+        return shifted_loss(sigma=sigma, inverse=lambda y: mm(inverse, y))(operator, m)
+
+    indices, pointers = jnp.asarray(a.indices), jnp.asarray(a.indptr)
+    row, column = a.tocoo().coords
+    assert error(jax.jit(jax.grad(of_data))(jnp.asarray(a.data)), expected[row, column]) <= 1e-9
+    assert error(jax.jit(jax.grad(of_operator))(dense), expected) <= 1e-9
+
+
+def test_shifts_that_are_refused():
+    a = square()
+    with pytest.raises(ValueError, match="sigma is an eigenvalue"):
+        truncax.teig(jnp.diag(jnp.arange(1.0, 9.0)), 2, sigma=3.0)
+    with pytest.raises(TypeError, match="a is real"):
+        truncax.teig(a, 2, sigma=1j)
+    with pytest.raises(ValueError, match="inverse must solve"):
+        truncax.teig(a, 2, sigma=0.3, inverse=lambda y: y)
+    with pytest.raises(ValueError, match="needs a matrix that can be factorised"):
+        truncax.teig(truncax.linear_operator(lambda x: 2 * x, shape=(9, 9), dtype=float), 1, which="SM")
+    with pytest.raises(ValueError, match="takes no sigma"):
+        truncax.teig(a, 2, sigma=0.3, solver=Arpack())
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -463,8 +541,8 @@ def test_bad_matrices():
         truncax.teig(jnp.eye(80).at[0, 0].set(jnp.inf), 1)
     with pytest.raises(ValueError, match="linear operator"):
         truncax.teig(truncax.linear_operator(lambda x: x + 1.0, shape=(80, 80), dtype=float), 1)
-    with pytest.raises(NotImplementedError, match="sigma"):
-        truncax.invariant_subspace(square(), 2, hermitian=False, sigma=0.0)
+    with pytest.raises(NotImplementedError, match="b is built"):
+        truncax.invariant_subspace(square(), 2, hermitian=False, b=jnp.eye(12))
     with pytest.raises(TypeError, match="hermitian must be"):
         truncax.invariant_subspace(square(), 2, hermitian=None)
 

@@ -135,12 +135,14 @@ def check_host_solver(solver: Any, k: int, a: Array | LinearOperator, which: str
         raise ValueError("solver=Arpack() has no which='BE' for complex matrices; use solver=truncax.Lanczos()")
 
 
-def check_general(derivative: Any) -> None:
+def check_general(derivative: Implicit, solver: Any, sigma: Any) -> None:
     """What there is for Hermitian matrices only."""
-    if getattr(derivative, "preconditioner", None) is not None:
+    if derivative.preconditioner is not None:
         raise NotImplementedError("a preconditioner is not built for general matrices: leave it out of Implicit(...)")
-    if getattr(derivative, "polish", 0):
+    if derivative.polish:
         raise NotImplementedError("polish is not built for general matrices: leave it out of Implicit(...)")
+    if sigma is not None and isinstance(solver, Arpack):
+        raise ValueError("solver=Arpack() takes no sigma: leave solver out, the native one does the same")
 
 
 def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool, parts: bool = False) -> Array | None:
@@ -210,10 +212,12 @@ def _in_dtype(x: Array | LinearOperator, dtype: Any) -> Array | LinearOperator:
     return promoted(x, dtype) if isinstance(x, LinearOperator) else x.astype(dtype)
 
 
-def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator, b: Any) -> tuple[str, Any, Any]:
+def check_shift(
+    which: str, sigma: Any, inverse: Any, a: Array | LinearOperator, b: Any, *, hermitian: bool = True
+) -> tuple[str, Any, Any]:
     """``which`` of theta = 1 / (l - sigma), ``sigma`` as an array, ``inverse`` as an operator; or None for both.
 
-    The smallest in magnitude are those next to zero.
+    The smallest in magnitude are those next to zero. A complex ``sigma`` is for a complex ``a`` that is not Hermitian.
     """
     if which == "SM" and sigma is not None:
         raise ValueError(f"which='SM' means sigma=0, got sigma={sigma!r} beside it: leave which out")
@@ -223,15 +227,17 @@ def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator,
         if inverse is not None:
             raise ValueError("inverse has no use without sigma: give sigma, the shift in (a - sigma b)^-1")
         return which, None, None
-    if isinstance(sigma, str | bytes) or np.ndim(sigma) != 0 or jnp.iscomplexobj(sigma):
-        raise TypeError(f"sigma must be a real number, got {sigma!r}")
+    if isinstance(sigma, str | bytes) or np.ndim(sigma) != 0 or (hermitian and jnp.iscomplexobj(sigma)):
+        raise TypeError(f"sigma must be a {'real ' if hermitian else ''}number, got {sigma!r}")
     dtype = computing_dtype(a.dtype)
     with contextlib.suppress(jax.errors.ConcretizationTypeError):
-        if not np.isfinite(float(sigma)):
+        if not np.isfinite(complex(sigma)):
             raise ValueError(f"sigma must be finite, got {sigma!r}")
-    shift = jax.lax.stop_gradient(jnp.asarray(sigma, jnp.finfo(dtype).dtype))
+    if jnp.iscomplexobj(sigma) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"sigma is complex but a is real ({a.dtype}): make a complex, such as a + 0j")
+    shift = jax.lax.stop_gradient(jnp.asarray(sigma, dtype if jnp.iscomplexobj(sigma) else jnp.finfo(dtype).dtype))
     if inverse is not None:
-        return which, shift, _as_inverse(inverse, a, dtype)
+        return which, shift, _as_inverse(inverse, a, dtype, hermitian)
     if not can_be_factorised(a, *([] if b is None else [b])):
         raise ValueError(
             "sigma (and which='SM') needs a matrix that can be factorised, an array, a sparse one or a small one; for "
@@ -240,14 +246,14 @@ def check_shift(which: str, sigma: Any, inverse: Any, a: Array | LinearOperator,
     return which, shift, None
 
 
-def _as_inverse(inverse: Any, a: Array | LinearOperator, dtype: Any) -> LinearOperator:
+def _as_inverse(inverse: Any, a: Array | LinearOperator, dtype: Any, hermitian: bool) -> LinearOperator:
     n = a.shape[-1]
     if isinstance(inverse, jax.Array | np.ndarray) or not (callable(inverse) or isinstance(inverse, LinearOperator)):
         raise TypeError(f"inverse must be a function of one vector or a LinearOperator, got {type(inverse).__name__}")
     if not isinstance(inverse, LinearOperator):
         domain = a.domain if isinstance(a, LinearOperator) else None
         like = jax.ShapeDtypeStruct((n,), dtype) if domain is None else domain.unravel(jnp.zeros(n, dtype))
-        inverse = linear_operator(inverse, like=like, hermitian=True)
+        inverse = linear_operator(inverse, like=like, hermitian=hermitian)
     if inverse.shape != (n, n) or inverse.dtype != dtype:
         raise ValueError(f"inverse must have shape {(n, n)} and dtype {dtype}, got {inverse.shape} and {inverse.dtype}")
     return inverse

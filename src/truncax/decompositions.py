@@ -302,7 +302,7 @@ def invariant_subspace(
         k: static int, 1 <= k <= n.
         b: as for ``teigh``.
         which: as for ``teigh``; of a general matrix as for ``teig``.
-        hermitian: whether a is Hermitian; of a general matrix there are no ``b``, ``sigma`` and ``inverse``.
+        hermitian: whether a is Hermitian; of a general matrix there is no ``b``.
         sigma: as for ``teigh``.
         inverse: as for ``teigh``.
         solver: as for ``teigh``; of a general matrix as for ``teig``.
@@ -338,8 +338,8 @@ def invariant_subspace(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    if not _is_hermitian(hermitian, b, sigma, inverse):
-        parts, info = general(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    if not _is_hermitian(hermitian, b):
+        parts, info = general(a, k, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False)
         result = InvariantSubspace(*parts)
         return (result, info) if return_info else result
     (Q, H), info = of_hermitian(
@@ -349,10 +349,9 @@ def invariant_subspace(
     return (result, info) if return_info else result
 
 
-def _is_hermitian(hermitian: Any, b: Any, sigma: Any, inverse: Any) -> bool:
+def _is_hermitian(hermitian: Any, b: Any) -> bool:
     if not isinstance(hermitian, bool):
         raise TypeError(f"hermitian must be True or False, got {hermitian!r}")
-    for name, value in (("b", b), ("sigma", sigma), ("inverse", inverse)):
-        if value is not None and not hermitian:
-            raise NotImplementedError(f"{name} is built for hermitian=True only: leave it out")
+    if b is not None and not hermitian:
+        raise NotImplementedError("b is built for hermitian=True only: leave it out")
     return hermitian

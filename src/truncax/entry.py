@@ -124,6 +124,8 @@ def general(
     a: Any,
     k: Any,
     which: Any,
+    sigma: Any,
+    inverse: Any,
     solver: Any,
     derivative: Any,
     v0: Any,
@@ -137,11 +139,12 @@ def general(
     """``(eigenvectors, eigenvalues)`` if ``vectors``, and the ``left`` ones; else ``(Q, T)``; in the user's form."""
     a = check_matrix(a, hermitian=False, square=True)
     k = check_rank(k, a.shape)
-    which = check_which(which, ("LM", "LR", "SR", "LI", "SI"))
+    which = check_which(which, ("LM", "LR", "SR", "LI", "SI", "SM"))
+    which, sigma, inverse = check_shift(which, sigma, inverse, a, None, hermitian=False)
     if jnp.issubdtype(a.dtype, jnp.complexfloating):
         which = {"LI": "+I", "SI": "-I"}.get(which, which)
     derivative = check_options(solver, get_args(EigSolver), derivative, on_failure, a, vectors)
-    check_general(derivative)
+    check_general(derivative, solver, sigma)
     check_host_solver(solver, k, a, which)
     v0, key = check_start(v0, a, solver, rows=False, parts=True), check_key(key, solver)
     tol = _tolerance(tol, a)
@@ -150,6 +153,8 @@ def general(
     with forward_mode_explained(derivative.mode):
         parts, info = pipeline.general(
             a,
+            sigma,
+            inverse,
             solver,
             derivative,
             v0,

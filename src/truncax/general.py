@@ -17,6 +17,8 @@ def teig(
     k: int,
     *,
     which: str = "LM",
+    sigma: Any = None,
+    inverse: Any = None,
     left: bool = False,
     solver: EigSolver | None = None,
     derivative: Implicit | None = None,
@@ -39,6 +41,14 @@ def teig(
         which: best first: ``"LM"`` largest magnitude, ``"LR"`` largest and ``"SR"`` smallest real part, ``"LI"``
             largest and ``"SI"`` smallest imaginary part; in magnitude if a is real, whose pairs belong together, else
             with its sign. ``"SI"`` of a real matrix asks for values inside of the spectrum: expect many products.
+            ``"SM"`` smallest magnitude, the same as ``sigma=0``.
+        sigma: the pairs next to this number, by the inverse of ``a - sigma``; complex for a complex a only; may be
+            traced, has no derivative. ``which`` then refers to ``theta = 1 / (l - sigma)``: ``"LM"`` the nearest. So do
+            ``tol``, ``degeneracy_rtol``, the residuals and gaps of ``SolveInfo``; its ``products`` count solves. An
+            array is factorised by LU, a sparse matrix by SciPy's LU on the host.
+        inverse: for an operator that only multiplies, or in place of those factors: a function of one vector, or a
+            ``LinearOperator``, that solves ``(a - sigma) x = y`` to ``sqrt(eps)`` or better. It decides the accuracy
+            of the result and is not differentiated: the derivative is that of the equation.
         left: also return the left eigenvectors. They take one more solve, by a and its adjoint, and then the gradient
             of the eigenvalues takes none.
         solver: ``Arnoldi(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default ``Dense()`` for n up
@@ -63,6 +73,7 @@ def teig(
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
+        ValueError: also ``sigma`` at an eigenvalue, an ``inverse`` that is none.
         NotImplementedError: ``preconditioner`` and ``polish``.
 
     Derivative: forward and reverse mode, any order, with respect to ``a``; real for a real a; under
@@ -98,7 +109,7 @@ def teig(
 
     """
     (vectors, values, *others), info = general(
-        a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=True, left=left
+        a, k, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True, left=left
     )
     result = TEigLeftResult(values, vectors, *others) if left else TEigResult(values, vectors)
     return (result, info) if return_info else result

@@ -20,6 +20,7 @@ from .operators.convert import computing_operator
 from .operators.operator import LinearOperator, Scaled, frozen, scaled
 from .operators.pencil import Pencil
 from .operators.promoted import promoted
+from .operators.shifted import Shifted
 from .options import Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SCHUR, ATTACH_SINGULAR
@@ -38,7 +39,7 @@ from .solvers.certificate import (
     tied_schur,
     tied_triplets,
 )
-from .solvers.found import Eigenpairs, Triplets, largest_singular
+from .solvers.found import Eigenpairs, Triplets, conjugate, largest_singular
 from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
 from .solvers.select import EighSolver, EigSolver, SvdSolver, solve_eig, solve_eigh, solve_svd
 
@@ -129,6 +130,8 @@ def hermitian(
 @partial(jax.jit, static_argnames=("k", "which", "vectors", "left", "fill"))
 def general(
     a: Array | LinearOperator,
+    sigma: Array | None,
+    inverse: LinearOperator | None,
     solver: EigSolver,
     derivative: Implicit,
     v0: Array | None,
@@ -146,20 +149,27 @@ def general(
     NaN where not converged if ``fill``.
     """
 
-    def one(a: Array | LinearOperator, b: None, v0: Array | None) -> Any:
-        operator, finite = scaled(computing_operator(a, hermitian=False))
+    def one(a: Array | LinearOperator, v0: Array | None) -> Any:
+        given = computing_operator(a, hermitian=False)
+        shift = None if sigma is None else Shifted.of(given, sigma, inverse)
+        ours, finite = scaled(given)
+        operator = ours if shift is None else scaled(shift)[0]
         solved = frozen(operator)
         found = solve_eig(solved, k, which, solver, tol, v0, _key(key))
-        linear = is_linear(solved, _key(key)) if operator.opaque else jnp.ones((), bool)
+        if shift is not None and not jnp.issubdtype(given.dtype, jnp.complexfloating):
+            # Where Im theta < 0 there is Im l > 0, which comes first.
+            found = conjugate(found)
+        linear = is_linear(frozen(ours), _key(key)) if ours.opaque else jnp.ones((), bool)
         measured = found._replace(residuals=found.pair_residuals) if vectors else found
-        info = certify_schur(solved, measured, which, tol, finite, linear)
+        info = certify_schur(solved, frozen(shift), measured, which, tol, finite, linear, _key(key))
         wide, size = promoted(operator, found.Q.dtype), found.largest
         residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
         tied, unit = tied_schur(found, which), jnp.ones_like(size)
         options = solve_options(derivative, operator, residual, None, unit, singular=tied, keep=not fill)
         Q, T = ATTACH_SCHUR[derivative.mode](wide, found.Q, found.T, size, options, which)
         if not vectors:
-            return _finish((Q, T * operator.scale.astype(T.dtype)), info, fill, Q.dtype), info
+            T = T * operator.scale.astype(T.dtype)
+            return _finish((Q, T if shift is None else shift.core(T)), info, fill, Q.dtype), info
         values, W = triangular_eig(T, threshold(derivative, operator) * size)
         R = matmul(Q, W)
         # The phase is free; where all of a vector is real it comes out real.
@@ -171,9 +181,10 @@ def general(
             exact = stationary(_two_sided_quotient, wide, (L, R))
             values, others = jax.lax.stop_gradient(values) + (exact - jax.lax.stop_gradient(exact)), [L]
         values = values * operator.scale.astype(values.dtype)
+        values = values if shift is None else shift.values(values)
         return _finish((R, values, *others), info, fill, R.dtype), info
 
-    return _over_batch(one, a, None, v0)
+    return _over_batch(one, a, v0)
 
 
 def _two_sided_quotient(operator: LinearOperator, vectors: tuple[Array, Array]) -> Array:

@@ -10,6 +10,7 @@ Source: Golub and Van Loan, Matrix Computations, 7.6 (exchange of neighbours); B
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -145,11 +146,11 @@ def _with_diagonal(T: Array, values: Array) -> Array:
 
 def _schur_on_host(H: Array) -> tuple[Array, Array]:
     """JAX has the Schur form on a CPU only."""
-    both = call_on_host(_stacked_schur, (2, *H.shape), H.dtype, H)
-    return both[0], both[1]
+    like = jax.ShapeDtypeStruct(H.shape, H.dtype)
+    return call_on_host(_numpy_schur, (like, like), H)
 
 
-def _stacked_schur(H: np.ndarray) -> np.ndarray:
+def _numpy_schur(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not np.all(np.isfinite(H)):
-        return np.full((2, *H.shape), np.nan, H.dtype)
-    return np.stack(scipy.linalg.schur(H))
+        return np.full_like(H, np.nan), np.full_like(H, np.nan)
+    return scipy.linalg.schur(H)

@@ -1,4 +1,4 @@
-"""Factors of Hermitian matrices: the solves of shift-invert, and roots ``B = F F^H`` of a positive definite one.
+"""Factors of matrices: the solves of shift-invert, and roots ``B = F F^H`` of a positive definite one.
 
 A root has four products: with F, F^H, F^-1 and F^-H. Factors carry no derivative: the equations that they solve do.
 """
@@ -20,7 +20,7 @@ from .operator import LinearOperator
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LU:
-    """The LU factors of a matrix, indefinite as a rule."""
+    """The LU factors of a matrix."""
 
     factors: Array
     pivots: Array
@@ -30,9 +30,9 @@ class LU:
         """By LAPACK or cuSOLVER."""
         return cls(*lu_factor(matrix))
 
-    def solve(self, b: Array) -> Array:
-        """``x`` with ``A x = b``."""
-        return lu_solve((self.factors, self.pivots), b)
+    def solve(self, b: Array, by_adjoint: bool = False) -> Array:
+        """``x`` with ``A x = b``, or ``A^H x = b``."""
+        return lu_solve((self.factors, self.pivots), b, trans=2 if by_adjoint else 0)
 
 
 @jax.tree_util.register_dataclass
@@ -42,9 +42,9 @@ class Given:
 
     inverse: LinearOperator
 
-    def solve(self, b: Array) -> Array:
-        """``x`` with ``A x = b``."""
-        return self.inverse.apply(b)
+    def solve(self, b: Array, by_adjoint: bool = False) -> Array:
+        """``x`` with ``A x = b``, or ``A^H x = b``."""
+        return self.inverse.apply_adjoint(b) if by_adjoint else self.inverse.apply(b)
 
 
 @jax.tree_util.register_dataclass

@@ -33,25 +33,28 @@ _MOST = 4
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SparseLU:
-    """The factors of a Hermitian matrix, from its entries, more than one at a place if so; if ``definite``, a root."""
+    """The factors of a matrix, from its entries, more than one at a place if so.
+
+    ``kind``: "definite", which has a root as well, "hermitian" or "general".
+    """
 
     values: Array
     row: Array
     column: Array
     digest: Array
     size: int = field(metadata={"static": True})
-    definite: bool = field(metadata={"static": True})
+    kind: str = field(metadata={"static": True})
 
     @classmethod
-    def of(cls, values: Array, row: Array, column: Array, size: int, *, definite: bool) -> SparseLU:
+    def of(cls, values: Array, row: Array, column: Array, size: int, *, kind: str) -> SparseLU:
         """Factorises."""
         like = jax.ShapeDtypeStruct((8,), jnp.uint32)
-        digest = call_on_host(partial(_digest, size, definite), like, values, row, column)
-        return cls(values, row, column, digest, size, definite)
+        digest = call_on_host(partial(_digest, size, kind), like, values, row, column)
+        return cls(values, row, column, digest, size, kind)
 
-    def solve(self, b: Array) -> Array:
-        """``x`` with ``A x = b``; NaN if A is singular."""
-        return self._on_host(_solve, b)
+    def solve(self, b: Array, by_adjoint: bool = False) -> Array:
+        """``x`` with ``A x = b``, or ``A^H x = b``; NaN if A is singular."""
+        return self._on_host(partial(_solve, by_adjoint), b)
 
     def product(self, side: Side, x: Array) -> Array:
         """The product with the root on this ``side``; NaN if A is not positive definite."""
@@ -62,31 +65,35 @@ class SparseLU:
         return with_adjoint(by(side), by(side.adjoint), by(side.inverse), by(side.inverse.adjoint), x)
 
     def _on_host(self, function: Callable[..., np.ndarray], x: Array) -> Array:
-        call = partial(_with_factor, function, self.size, self.definite)
+        call = partial(_with_factor, function, self.size, self.kind)
         like = jax.ShapeDtypeStruct(x.shape, x.dtype)
         return call_on_host(call, like, self.digest, self.values, self.row, self.column, x)
 
 
 class _Factor:
-    """The factors of a matrix: ``P_r A P_c = L U``, and if definite ``A = F F^H`` with ``F = P_r^T L D^(1/2)``."""
+    """The factors of a matrix: ``P_r A P_c = L U``, and if "definite" ``A = F F^H`` with ``F = P_r^T L D^(1/2)``."""
 
-    def __init__(self, matrix: csc_array, definite: bool) -> None:
-        # A symmetric order and pivots on the diagonal, where they are not too small: half of the fill.
-        options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0 if definite else 0.01}
+    def __init__(self, matrix: csc_array, kind: str) -> None:
+        options: dict[str, Any] = {}
+        if kind != "general":
+            # A symmetric order and pivots on the diagonal, where they are not too small: half of the fill.
+            threshold = 0.0 if kind == "definite" else 0.01
+            options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": threshold}
+            options["options"] = {"SymmetricMode": True}
         self.lu: SuperLU | None = None
         self.lower: Any = None
         try:
-            self.lu = splu(matrix, options={"SymmetricMode": True}, **options)
+            self.lu = splu(matrix, **options)
         except RuntimeError:  # exactly singular
             return
-        if definite:
+        if kind == "definite":
             pivots = self.lu.U.diagonal().real
             if np.all(pivots > 0) and np.array_equal(self.lu.perm_r, self.lu.perm_c):
                 self.lower = (self.lu.L @ _diagonal(np.sqrt(pivots))).tocsr()
                 self.upper = self.lower.conj().T.tocsr()
 
-    def solve(self, b: np.ndarray) -> np.ndarray:
-        return np.full_like(b, np.nan) if self.lu is None else self.lu.solve(b)
+    def solve(self, b: np.ndarray, by_adjoint: bool = False) -> np.ndarray:
+        return np.full_like(b, np.nan) if self.lu is None else self.lu.solve(b, "H" if by_adjoint else "N")
 
     def root_product(self, side: Side, x: np.ndarray) -> np.ndarray:
         if self.lower is None or self.lu is None:
@@ -111,8 +118,8 @@ _factors: OrderedDict[bytes, _Factor] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _digest(size: int, definite: bool, *entries: np.ndarray) -> np.ndarray:
-    digest = hashlib.blake2b(repr((size, definite, entries[0].dtype.str)).encode(), digest_size=32)
+def _digest(size: int, kind: str, *entries: np.ndarray) -> np.ndarray:
+    digest = hashlib.blake2b(repr((size, kind, entries[0].dtype.str)).encode(), digest_size=32)
     for part in entries:
         digest.update(part.tobytes())
     return np.frombuffer(digest.digest(), np.uint32)
@@ -121,7 +128,7 @@ def _digest(size: int, definite: bool, *entries: np.ndarray) -> np.ndarray:
 def _with_factor(
     function: Callable[[_Factor, np.ndarray], np.ndarray],
     size: int,
-    definite: bool,
+    kind: str,
     digest: np.ndarray,
     values: np.ndarray,
     row: np.ndarray,
@@ -135,15 +142,15 @@ def _with_factor(
         factor = _factors.get(key)
         if factor is None:
             matrix = coo_array((values, (row, column)), shape=(size, size)).tocsc()
-            factor = _factors[key] = _Factor(matrix, definite)
+            factor = _factors[key] = _Factor(matrix, kind)
         _factors.move_to_end(key)
         while len(_factors) > _MOST:
             _factors.popitem(last=False)
     return function(factor, x)
 
 
-def _solve(factor: _Factor, b: np.ndarray) -> np.ndarray:
-    return factor.solve(b)
+def _solve(by_adjoint: bool, factor: _Factor, b: np.ndarray) -> np.ndarray:
+    return factor.solve(b, by_adjoint)
 
 
 def _root_product(side: Side, factor: _Factor, x: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Root:
             return cls(b, DiagonalRoot.of(inner.entries))
         places = entries(inner)
         if places is not None:
-            return cls(b, SparseLU.of(*places, inner.shape[0], definite=True))
+            return cls(b, SparseLU.of(*places, inner.shape[0], kind="definite"))
         return cls(b, Cholesky.of(inner.as_matrix()))
 
     def product(self, side: Side, x: Array) -> Array:
@@ -88,7 +88,7 @@ class Inverse(_Made):
         if ours is not None and theirs is not None:
             values = jnp.concatenate([ours[0], times(theirs[0], -sigma)])
             row, column = (jnp.concatenate([ours[i], theirs[i]]) for i in (1, 2))
-            return cls(a, b, sigma, SparseLU.of(values, row, column, n, definite=False))
+            return cls(a, b, sigma, SparseLU.of(values, row, column, n, kind="hermitian"))
         mass = jnp.eye(n, dtype=a.dtype) if b is None else frozen(b).as_matrix()
         return cls(a, b, sigma, LU.of(frozen(a).as_matrix() - times(mass, sigma)))
 

@@ -19,6 +19,7 @@ from ..numerics.tolerances import (
 )
 from ..operators.operator import LinearOperator, Scaled, scaled
 from ..operators.pencil import Inverse, Pencil
+from ..operators.shifted import Shifted
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, SchurVectors, Triplets, largest_singular, ranking
 
@@ -138,7 +139,14 @@ def certify_eigenpairs(
 
 
 def certify_schur(
-    operator: LinearOperator, found: SchurVectors, which: str, tol: Array, finite: Array, linear: Array
+    operator: LinearOperator,
+    shift: Shifted | None,
+    found: SchurVectors,
+    which: str,
+    tol: Array,
+    finite: Array,
+    linear: Array,
+    key: Array,
 ) -> SolveInfo:
     """The ``SolveInfo`` of the eigenpairs or of the Schur vectors of a general operator, whichever ``residuals`` are.
 
@@ -147,7 +155,13 @@ def certify_schur(
     values, leftover, size = found.values, found.leftover, found.Q.shape[0]
     others = jnp.where(jnp.isfinite(leftover.real), ranking(leftover, which), -jnp.inf)
     noise = rounding_floor(tol.dtype, size, found.iterations) * _relative(found.norm, found.largest)
-    soundness = Soundness([(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)], noise)
+    conditions = [(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)]
+    if shift is not None:
+        regular, wrong, left = _is_inverted(shift, jax.random.normal(key, (size, 1), shift.dtype))
+        inverted = left <= shift_tolerance(shift.dtype)
+        conditions = [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR), *conditions]
+        noise = noise + _NOISE * wrong
+    soundness = Soundness(conditions, noise)
     ranks = ranking(values, which), others
     return _info(found.largest, values, leftover, ranks, found, 2 * operator.opaque, size, tol, soundness)
 
@@ -207,7 +221,7 @@ def sound(
     return Soundness(conditions, _NOISE * (noise + wrong), residuals, allowed)
 
 
-def _is_inverted(inverse: Inverse, z: Array) -> tuple[Array, Array, Array]:
+def _is_inverted(inverse: Inverse | Shifted, z: Array) -> tuple[Array, Array, Array]:
     """Whether ``w = (A - sigma B)^-1 z`` has digits; the relative error of w; by how much ``A - sigma B`` misses z."""
     w = inverse.apply(z)
     residual = inverse.shifted(w) - z

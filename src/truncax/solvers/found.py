@@ -71,6 +71,12 @@ class SchurVectors(NamedTuple):
     verified: Array
 
 
+def conjugate(found: SchurVectors) -> SchurVectors:
+    """What is found of a real operator, with every value in the place of its conjugate."""
+    values, Q, T, leftover = (jnp.conj(x) for x in (found.values, found.Q, found.T, found.leftover))
+    return found._replace(values=values, Q=Q, T=T, leftover=leftover)
+
+
 def largest_singular(found: Triplets) -> Array:
     """The largest singular value that was seen, kept or not."""
     return jnp.maximum(jnp.max(found.s), jnp.max(found.leftover, initial=0))

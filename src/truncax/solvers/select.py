@@ -47,9 +47,8 @@ def choose_eigh(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) ->
 def choose_eig(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> Dense | Arnoldi:
     """The default solver of the general problem: to bring a full Schur form into order is slow where it is large."""
     n = a.shape[-1]
-    if isinstance(a, LinearOperator) and n * n > _MOST_ENTRIES:
-        return Arnoldi()
-    return Dense() if (n <= 64 or 3 * k > n) and not starts else Arnoldi()
+    small = has_small_matrix(a) if isinstance(a, LinearOperator) else True
+    return Dense() if small and (n <= 64 or 3 * k > n) and not starts else Arnoldi()
 
 
 def in_blocks(solver: Any, a: Array | np.ndarray | LinearOperator) -> Any:
