@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import preconditioners as preconditioners
 from . import rules as rules
 from . import testing as testing
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
@@ -11,7 +12,7 @@ from .multiplets import complete_multiplet, mask_multiplet
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
-from .options import Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
+from .options import LOBPCG, Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
     DerivativeInfo,
@@ -27,6 +28,7 @@ from .rules import derivative_info
 __version__ = _version("truncax")
 
 __all__ = [
+    "LOBPCG",
     "Arpack",
     "ConvergenceError",
     "Dense",
