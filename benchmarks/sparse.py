@@ -1,6 +1,7 @@
 """Sparse matrices: products, value and gradient, beside SciPy's products, PROPACK and ARPACK.
 
-    python benchmarks/sparse.py products | svd | laplacian [--side 200] [--sigma 0] [--repeats 3] [--json FILE]
+    python benchmarks/sparse.py products | svd | laplacian [--side 200] [--sigma 0] [--preconditioner sparse_lu]
+        [--repeats 3] [--json FILE]
 
 ``svd``: 100 000 x 20 000 with 10 random normal entries a row, k = 10: a flat spectrum. ``laplacian``: the grid of side
 L with a random potential, the 6 lowest states. The loss depends on values and vectors; its gradient is the one with
@@ -136,6 +137,7 @@ def laplacian(options):
     side, k = options.side, 6
     n = side * side
     ours = {"which": "SA"} if options.sigma is None else {"sigma": options.sigma}
+    # Beside a preconditioner, a shift is the reference's.
     theirs = ours | ({} if options.sigma is None else {"which": "LM"})
     fixed, indices = grid(side)
     potential = jnp.asarray(np.random.default_rng(3).uniform(0, 1, n))
@@ -144,15 +146,27 @@ def laplacian(options):
 
     def loss(potential):
         matrix = BCOO((jnp.append(fixed, 4 + potential), indices), shape=(n, n))
-        values, vectors = truncax.teigh(matrix, k, **ours)
+        values, vectors = truncax.teigh(matrix, k, **chosen(matrix))
         return jnp.sum(w * values) + jnp.sum(w * jnp.sum(vectors[::2] ** 2, axis=0))
 
     def arpack():
         return eigsh(a, k, tol=TOL, rng=np.random.default_rng(0), **theirs)
 
-    values = jnp.sort(truncax.teigh(a, k, **ours).eigenvalues)
+    def chosen(matrix):
+        if options.preconditioner is None:
+            return ours
+        inverse = None
+        if options.preconditioner != "none":
+            given = {} if options.shift is None else {"shift": options.shift}
+            given |= {} if options.degree is None else {"degree": options.degree}
+            inverse = getattr(truncax.preconditioners, options.preconditioner)(matrix, **given)
+        return {"which": "SA", "solver": truncax.LOBPCG(inverse, block_size=options.block)}
+
+    values = jnp.sort(truncax.teigh(a, k, **chosen(a)).eigenvalues)
     assert np.max(np.abs(np.sort(arpack()[0]) - np.asarray(values))) < 1e-10
     shift = "" if options.sigma is None else f", sigma = {options.sigma}"
+    if options.preconditioner is not None:
+        shift += f", preconditioner {options.preconditioner}, shift {options.shift}"
     return [decomposition(f"grid of side {side}{shift}", loss, potential, arpack, options.repeats)]
 
 
@@ -190,6 +204,12 @@ def main():
     parser.add_argument("what", choices=["products", "svd", "laplacian"])
     parser.add_argument("--side", type=int, default=200)
     parser.add_argument("--sigma", type=float, help="a shift for the grid; the same for both")
+    parser.add_argument(
+        "--preconditioner", help="for the grid: LOBPCG with this one of truncax.preconditioners, or none"
+    )
+    parser.add_argument("--shift", type=float, help="of the preconditioner")
+    parser.add_argument("--degree", type=int, help="of the polynomial")
+    parser.add_argument("--block", type=int, help="block size of LOBPCG")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="write the rows to this file")
     options = parser.parse_args()

@@ -297,9 +297,9 @@ LARGE = identity(10**6) + low_rank(jnp.ones(10**6))
         (lambda: truncax.teigh(LARGE, 2, b=LARGE), ValueError, "b must be a matrix that can be factorised"),
         (lambda: truncax.teigh(LARGE, 2, sigma=2.0), ValueError, "needs a matrix that can be factorised"),
         (
-            lambda: truncax.teigh(A, 2, b=B, derivative=truncax.Implicit(preconditioner=jnp.eye(N))),
+            lambda: truncax.teigh(A, 2, sigma=0.0, derivative=truncax.Implicit(preconditioner=jnp.eye(N))),
             ValueError,
-            "no use beside b or sigma",
+            "no use beside sigma",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import preconditioners as preconditioners
 from . import rules as rules
 from . import testing as testing
 from .decompositions import invariant_subspace, singular_subspaces, teigh, tsvd
@@ -12,7 +13,7 @@ from .multiplets import complete_multiplet, mask_multiplet
 from .operators.convert import as_operator
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
-from .options import Arnoldi, Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
+from .options import LOBPCG, Arnoldi, Arpack, Dense, GolubKahan, Implicit, Lanczos, Propack
 from .results import (
     ConvergenceError,
     DerivativeInfo,
@@ -30,6 +31,7 @@ from .rules import derivative_info
 __version__ = _version("truncax")
 
 __all__ = [
+    "LOBPCG",
     "Arnoldi",
     "Arpack",
     "ConvergenceError",

@@ -17,9 +17,9 @@ from .operators.convert import given_matrix
 from .operators.entries import can_be_factorised
 from .operators.function import linear_operator
 from .operators.operator import LinearOperator
+from .operators.preconditioning import as_preconditioner
 from .operators.promoted import promoted, result_type
-from .options import Arpack, Dense, Implicit, Propack
-from .rules.settings import as_preconditioner
+from .options import LOBPCG, Arpack, Dense, Implicit, Propack
 
 ON_FAILURE = ("raise", "nan", "keep")
 
@@ -265,8 +265,23 @@ def check_plain(b: Any, sigma: Any, solver: Any, derivative: Implicit) -> None:
         return
     if isinstance(solver, Arpack):
         raise ValueError("solver=Arpack() takes no b and no sigma: leave solver out, the native one does the same")
-    if derivative.preconditioner is not None:
-        raise ValueError("a preconditioner has no use beside b or sigma: leave it out of derivative=Implicit(...)")
+    if sigma is not None and derivative.preconditioner is not None:
+        raise ValueError("a preconditioner has no use beside sigma: leave it out of derivative=Implicit(...)")
+
+
+def check_preconditioned(solver: Any, which: str, sigma: Any, a: Array | LinearOperator) -> Any:
+    """LOBPCG with its preconditioner as a pytree, if it is asked for what it can do; other solvers as they are."""
+    if not isinstance(solver, LOBPCG):
+        return solver
+    if sigma is not None:
+        raise ValueError(
+            "solver=LOBPCG() takes no sigma, a preconditioner takes its place: leave sigma out, or use "
+            "solver=truncax.Lanczos() with it"
+        )
+    if which not in ("SA", "LA"):
+        raise ValueError(f"solver=LOBPCG() finds which='SA' or 'LA', got {which!r}; use solver=truncax.Lanczos()")
+    inverse = as_preconditioner(solver.preconditioner, a.shape[-1], computing_dtype(a.dtype))
+    return dataclasses.replace(solver, preconditioner=inverse)
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

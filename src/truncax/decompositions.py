@@ -205,8 +205,9 @@ def teigh(
         inverse: for an operator that only multiplies, or in place of those factors: a function of one vector, or a
             ``LinearOperator``, that solves ``(a - sigma b) x = y`` to ``sqrt(eps)`` or better. It decides the accuracy
             of the result and is not differentiated: the derivative is that of the equation.
-        solver: ``Lanczos(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default what
-            ``truncax.solvers.select`` chooses from k and n, ``Dense()`` or ``Lanczos()``.
+        solver: ``Lanczos(...)``, ``Dense()``, ``LOBPCG(...)`` with a preconditioner for ``"SA"`` and ``"LA"`` without
+            ``sigma``, or SciPy's ``Arpack(...)`` on the host; by default what ``truncax.solvers.select`` chooses from k
+            and n, ``Dense()`` or ``Lanczos()``.
         derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``.
         v0: where the iterative solver starts; its derivative is zero. A vector (n,) or (..., n), or a block of
             columns (..., n, p), such as the eigenvectors of an earlier result. What is zero or not finite counts as

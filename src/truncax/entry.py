@@ -17,6 +17,7 @@ from .arguments import (
     check_options,
     check_plain,
     check_positive,
+    check_preconditioned,
     check_rank,
     check_shift,
     check_smallest,
@@ -28,7 +29,7 @@ from .numerics.tolerances import computing_dtype, solve_tolerance
 from .operators.operator import LinearOperator
 from .operators.promoted import promoted, result_type
 from .operators.structure import Structure
-from .options import Krylov
+from .options import LOBPCG, Krylov
 from .results import SolveInfo
 from .solvers.select import EighSolver, EigSolver, SvdSolver, choose_eig, choose_eigh, choose_svd, in_blocks
 
@@ -88,6 +89,7 @@ def hermitian(
     a = check_matrix(a, hermitian=True)
     k = check_rank(k, a.shape)
     check_which(which, ("LM", "LA", "SA", "BE", "SM"))
+    solver = check_preconditioned(solver, which, sigma, a)
     a, b = check_mass(b, a)
     which, sigma, inverse = check_shift(which, sigma, inverse, a, b)
     derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
@@ -182,7 +184,7 @@ def _columns(structure: Structure | None, x: Array) -> Any:
 def _basis_size(solver: Any, a: Array | LinearOperator, k: int) -> int:
     """The number of basis vectors that will be used; refused here if it is too small."""
     size = min(a.shape[-2:])
-    return in_blocks(solver, a).basis_size(k, size) if isinstance(solver, Krylov) else size
+    return in_blocks(solver, a).basis_size(k, size) if isinstance(solver, Krylov | LOBPCG) else size
 
 
 def _tolerance(tol: Any, a: Array | LinearOperator) -> Array:

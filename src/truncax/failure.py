@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .options import Arpack, Dense, Krylov, Propack
+from .options import LOBPCG, Arpack, Dense, Krylov, Propack
 from .results import ConvergenceError, SolveInfo, Status
 
 
@@ -45,7 +45,7 @@ _SHIFTED = {
 
 
 def raise_if_failed(
-    info: SolveInfo, tol: Array, solver: Dense | Krylov | Arpack | Propack, ncv: int, opaque: bool
+    info: SolveInfo, tol: Array, solver: Dense | Krylov | LOBPCG | Arpack | Propack, ncv: int, opaque: bool
 ) -> None:
     """Raise what ``info`` says, if its values are concrete.
 
@@ -90,6 +90,9 @@ def raise_if_failed(
         name = type(solver).__name__
         work = f"after {np.max(np.asarray(info.products))} products, and {name} may have given up"
         advice = f"raise max_iterations in solver={name}(...), raise tol, or leave solver out"
+    elif isinstance(solver, LOBPCG):
+        work = f"after at most {solver.step_limit} block steps and {np.max(np.asarray(info.products))} products"
+        advice = "raise max_iterations in solver=LOBPCG(...), raise tol, or use a better preconditioner"
     else:
         work = (
             f"after {np.max(np.asarray(info.iterations))} of {solver.restart_limit} restart cycles "

@@ -122,6 +122,57 @@ class Arnoldi(Krylov):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class LOBPCG:
+    """Preconditioned block Davidson, the family of LOBPCG, for ``teigh`` and ``invariant_subspace``.
+
+    For the smallest (``which="SA"``) or the largest pairs (``"LA"``), with ``b`` or without; the preconditioner takes
+    the place of a shift. It serves the derivative as well, unless ``Implicit`` has one of its own.
+
+    - ``preconditioner``: an approximate inverse, Hermitian and positive definite, of ``a - s b`` for ``"SA"``, of
+      ``s b - a`` for ``"LA"``, with s next to the wanted end. What ``truncax.preconditioners`` makes, a square array,
+      or a function of a block of columns (n, p) that returns one. It decides how many steps are needed, not the
+      result, and has no derivative. A function that uses arrays of yours is best given as
+      ``jax.tree_util.Partial(f, arrays)``: a new lambda each time compiles each time. None: the identity.
+    - ``block_size``: how many vectors are multiplied and preconditioned at once; default 4 for arrays, 2 for operators,
+      whose products with more cost as much for each. More vectors take fewer steps and more products.
+    - ``max_iterations``: the number of block steps before it gives up; default 5000.
+
+    Example:
+        >>> import jax.numpy as jnp, truncax
+        >>> a = jnp.diag(jnp.arange(1.0, 101)) + 0.1
+        >>> solver = truncax.LOBPCG(preconditioner=truncax.preconditioners.jacobi(a))
+        >>> [f"{l:.1f}" for l in truncax.teigh(a, 2, which="SA", solver=solver).eigenvalues]
+        ['1.1', '2.1']
+
+    Source: Knyazev, SIAM J. Sci. Comput. 23 (2001); Stathopoulos and McCombs, SIAM J. Sci. Comput. 29 (2007).
+
+    """
+
+    preconditioner: Any = None
+    block_size: int | None = _static()
+    max_iterations: int | None = _static()
+
+    def __post_init__(self) -> None:
+        _check_count("block_size", self.block_size)
+        _check_count("max_iterations", self.max_iterations)
+
+    def block(self, k: int, size: int) -> int:
+        """The number of vectors of a step, for k wanted pairs of a problem of this size."""
+        return min(4 if self.block_size is None else self.block_size, size)
+
+    def basis_size(self, k: int, size: int) -> int:
+        """The number of basis vectors: room for a dozen steps, but never more than fill the space."""
+        block = self.block(k, size)
+        return min(max(2 * k + 4 * block, k + 12 * block), size + block)
+
+    @property
+    def step_limit(self) -> int:
+        """The number of block steps after which the solver gives up."""
+        return 5000 if self.max_iterations is None else self.max_iterations
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Arpack:
     """ARPACK by SciPy, on the host, for all four functions: arrays only, on a CPU.
 
@@ -173,9 +224,10 @@ class Implicit:
       the smaller side of the matrix.
     - ``preconditioner``: an approximate inverse of the operator of the solve, Hermitian and positive definite: of
       ``+-(A - l I)`` for eigenpairs (plus for "SA", minus for "LA", each its sign for the others), of
-      ``I - A A^H / s_k^2`` on the shorter side for singular triplets; what it does to the kept vectors does not
-      matter. A square array, or a function of a block of columns (n, k) that returns one. It decides how many steps
-      are needed, not the result, and has no derivative. A function that uses arrays of yours is best given as
+      ``I - A A^H / s_k^2`` on the shorter side for singular triplets; beside ``b`` of ``+-(A - l b)``;
+      what it does to the kept vectors does not matter. A square array, or a function of a block of columns (n, k)
+      that returns one. It decides how many steps are needed, not the result, and has no derivative.
+      A function that uses arrays of yours is best given as
       ``jax.tree_util.Partial(f, arrays)``: a new lambda each time compiles each time.
     - ``polish``: Newton steps on the result of the solver before the derivative is attached, each with one solve of
       the same system. One makes the error of the vectors quadratically smaller, so that a solver with a loose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,9 +20,10 @@ from .numerics.tolerances import computing_dtype
 from .operators.convert import computing_operator
 from .operators.operator import LinearOperator, Scaled, frozen, scaled
 from .operators.pencil import Pencil
+from .operators.preconditioning import in_coordinates, in_units
 from .operators.promoted import promoted
 from .operators.shifted import Shifted
-from .options import Implicit
+from .options import LOBPCG, Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SCHUR, ATTACH_SINGULAR
 from .rules.eig import left_vectors
@@ -108,14 +110,15 @@ def hermitian(
         operator = ours if pencil.operator is pencil.a else scaled(pencil.operator)[0]
         solved = frozen(operator)
         start = frozen(pencil).start(v0)
-        found = solve_eigh(solved, k, which, solver, tol, start, _key(key))
-        for _ in range(derivative.polish):
-            found = _polish_pairs(solved, found, which, derivative)
+        solve, settings = _preconditioned(solver, derivative, pencil, operator.scale)
+        found = solve_eigh(solved, k, which, solve, tol, start, _key(key))
+        for _ in range(settings.polish):
+            found = _polish_pairs(solved, found, which, settings)
         theta = times(found.values, solved.scale)
         soundness = sound(frozen(pencil), frozen(ours), found, theta, finite, tol, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, soundness)
         H = jnp.diag(found.values).astype(operator.dtype)
-        options = _invariant_options(solved, found, derivative, tied_pairs(found, which), keep=not fill)
+        options = _invariant_options(solved, found, settings, tied_pairs(found, which), keep=not fill)
         Q, H = ATTACH_INVARIANT[derivative.mode](operator, found.Q, H, found.largest, options, which)
         if vectors:
             values, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
@@ -195,6 +198,21 @@ def _two_sided_quotient(operator: LinearOperator, vectors: tuple[Array, Array]) 
 
 def _key(key: Array | None) -> Array:
     return jax.random.key(0, impl="threefry2x32") if key is None else key
+
+
+def _preconditioned(
+    solver: EighSolver, derivative: Implicit, pencil: Pencil, unit: Array
+) -> tuple[EighSolver, Implicit]:
+    """Both with their preconditioners in the coordinates of the pencil; what the solver has serves the derivative too.
+
+    The solver sees the operator over ``unit``; the options of the derivative take the unit into account themselves.
+    """
+    given = in_coordinates(derivative.preconditioner, pencil.root)
+    if isinstance(solver, LOBPCG):
+        inverse = in_coordinates(solver.preconditioner, pencil.root)
+        solver = dataclasses.replace(solver, preconditioner=in_units(inverse, unit))
+        given = inverse if given is None else given
+    return solver, dataclasses.replace(derivative, preconditioner=given)
 
 
 def _polish_triplets(operator: Scaled, found: Triplets, which: str, size: Array, derivative: Implicit) -> Triplets:

@@ -15,8 +15,8 @@ from scipy.sparse import issparse
 from ..numerics.tolerances import computing_dtype
 from ..operators.convert import given_matrix
 from ..operators.operator import LinearOperator
+from ..operators.preconditioning import as_preconditioner
 from ..options import Implicit
-from .settings import as_preconditioner
 
 
 def one_matrix(a: Any) -> Array | LinearOperator:

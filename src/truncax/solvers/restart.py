@@ -22,7 +22,7 @@ _RISK = 1e-3
 _SMALLEST_GAP = 1e-2
 # A leftover Ritz value is settled when its residual is below this part of its distance from the cut, and firm, so
 # that it may be deflated without a trace in the kept pairs, when it is below the second one.
-_SETTLED, _FIRM = 0.1, 1e-8
+SETTLED, _FIRM = 0.1, 1e-8
 # Block steps between two looks at the Ritz values, at most, unless the end is more than twice as far.
 _STRIDE = 8
 
@@ -154,7 +154,7 @@ def next_restart(
     converged = jnp.max(bounds[:k]) <= floor
     firm = (index >= k) & (index < filled) & (bounds <= jnp.maximum(_FIRM * depth, floor))
     extra = jnp.sum(jnp.cumprod(firm[k:].astype(jnp.int32)), dtype=jnp.int32)
-    known = leftover & (bounds <= jnp.maximum(_SETTLED * depth, floor))
+    known = leftover & (bounds <= jnp.maximum(SETTLED * depth, floor))
     settled = jnp.take(known, cut, mode="fill", fill_value=False)
     first = jnp.take(depth, cut, mode="fill", fill_value=0)
 
@@ -165,7 +165,7 @@ def next_restart(
     # A tie at the cut lets a copy of the last value come and go; what matters is that no better value came.
     unchanged = jnp.max(jnp.abs(values[:k] - state.reference)) <= (10 * tol + 10 * epsilon(values.dtype)) * largest
     # A missed pair rises through the leftovers, and is not settled until it has arrived.
-    rising = leftover & (depth <= reach) & (bounds > jnp.maximum(2 * _SETTLED * depth, floor))
+    rising = leftover & (depth <= reach) & (bounds > jnp.maximum(2 * SETTLED * depth, floor))
     verified = probing & unchanged & settled & ~jnp.any(rising) & (probed >= needed)
     done = (converged & ((filled >= size) | verified)) | ~jnp.isfinite(largest)
 

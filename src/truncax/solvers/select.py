@@ -11,17 +11,18 @@ from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
 from ..operators.entries import has_small_matrix
 from ..operators.operator import LinearOperator, Scaled, tall
-from ..options import Arnoldi, Arpack, Dense, GolubKahan, Krylov, Lanczos, Propack
+from ..options import LOBPCG, Arnoldi, Arpack, Dense, GolubKahan, Lanczos, Propack
 from .arnoldi import arnoldi
 from .dense import dense_eigh, dense_schur, dense_svd
 from .found import Eigenpairs, SchurVectors, Triplets
 from .golub_kahan import golub_kahan
 from .host import propose_eigenvectors, propose_right_vectors, propose_schur_vectors
 from .lanczos import lanczos
+from .lobpcg import lobpcg
 from .start import superposed
 
 SvdSolver = Dense | GolubKahan | Arpack | Propack
-EighSolver = Dense | Lanczos | Arpack
+EighSolver = Dense | Lanczos | LOBPCG | Arpack
 EigSolver = Dense | Arnoldi | Arpack
 
 
@@ -52,10 +53,10 @@ def choose_eig(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> 
 
 
 def in_blocks(solver: Any, a: Array | np.ndarray | LinearOperator) -> Any:
-    """The solver as it goes: with single vectors, if it is not said otherwise, where blocks do not pay."""
-    alone = isinstance(a, LinearOperator) and not a.blocks_pay
-    undecided = isinstance(solver, Krylov) and solver.block_size is None
-    return dataclasses.replace(solver, block_size=1) if alone and undecided else solver
+    """The solver as it goes: with single vectors or pairs, if it is not said otherwise, where blocks do not pay."""
+    if isinstance(a, LinearOperator) and not a.blocks_pay and getattr(solver, "block_size", 0) is None:
+        return dataclasses.replace(solver, block_size=2 if isinstance(solver, LOBPCG) else 1)
+    return solver
 
 
 def solve_svd(
@@ -92,6 +93,8 @@ def solve_eigh(
         native = in_blocks(solver, operator)
         start = None if v0 is None else superposed(v0, native.block(k, operator.shape[1]))
         return lanczos(operator, k, which, native, target, start, key)
+    if isinstance(solver, LOBPCG):
+        return lobpcg(operator, k, which, in_blocks(solver, operator), target, v0, key)
     start, ok, products = propose_eigenvectors(operator, k, which, solver, target, v0, key)
     found = lanczos(operator, k, which, native, target, start, key)
     return found._replace(verified=found.verified & ok, products=found.products + products)
