@@ -208,7 +208,7 @@ def test_bad_arguments_of_the_gauge_functions():
     r, q = truncax.tsvd(jnp.eye(4), 2), truncax.invariant_subspace(jnp.eye(4), 2)
     for call, kind, message in (
         (lambda: fix_gauge(q), TypeError, "the basis of a subspace is free"),
-        (lambda: fix_gauge(tuple(r)), TypeError, "result must be what tsvd or teigh"),
+        (lambda: fix_gauge(tuple(r)), TypeError, "result must be what tsvd, teigh or teig"),
         (lambda: gauge_defect(tuple(r), r), TypeError, "result must be what"),
         (lambda: gauge_defect(r, r.U), TypeError, r"a tuple like the result, \(U, S, Vh\)"),
         (lambda: gauge_defect(r, (r.U[:2], None, None)), ValueError, "cotangent of U must have the shape"),

@@ -16,6 +16,7 @@ import truncax
 from truncax import Arnoldi, Arpack, Dense, Implicit, Status
 from truncax.complement import solve
 from truncax.complement.bicgstab import bicgstab
+from truncax.rules import attach, eig, eig_reverse
 
 K = 4
 KEYS = {
@@ -282,6 +283,68 @@ def test_subspaces_need_no_eigenvectors(kind):
     assert abs(jnp.sum(gradient(a) * d) / first - 1) <= 1e-10
     assert error(jax.grad(lambda a: projector_loss(a, m, 3, mode="reverse"))(a), gradient(a)) <= 1e-10
     assert abs(jnp.sum(jax.jvp(gradient, (a,), (d,))[1] * e) / second - 1) <= 1e-8
+
+
+def test_phases_and_the_basis_are_free():
+    rng = np.random.default_rng(19)
+    a, m = (jnp.asarray(x) for x in (spread(rng, 10, False), random(rng, (10, 10), False)))
+    m = m.astype(complex)
+
+    def defect(result, loss):
+        return truncax.gauge_defect(result, jax.grad(loss)(result))
+
+    both = truncax.teig(a, 3, left=True)
+    one = truncax.TEigResult(*both[:2])
+    assert defect(one, lambda r: jnp.sum(jnp.abs(quadratic(r.eigenvectors, m)))) <= 1e-14
+    assert defect(one, lambda r: jnp.sum(jnp.abs(r.eigenvectors + m[0, 0]))) > 0.01
+    assert defect(both, lambda r: jnp.sum(jnp.abs(jnp.conj(r.left_eigenvectors) * r.eigenvectors))) <= 1e-14
+    assert defect(both, lambda r: jnp.sum(jnp.abs(r.left_eigenvectors * r.eigenvectors + m[0, 0]))) > 0.01
+    span = truncax.invariant_subspace(a, 4, hermitian=False)
+    assert defect(span, lambda r: (jnp.sum(quadratic(r.Q, m)) + jnp.trace(mm(r.H, r.H))).real) <= 1e-14
+    assert defect(span, lambda r: jnp.abs(r.H[0, 1] ** 2 + r.H[0, 0])) > 0.01
+
+    fixed = truncax.fix_gauge(one)
+    np.testing.assert_allclose(fixed.eigenvectors, one.eigenvectors, atol=1e-14)
+    for result in (truncax.fix_gauge(both), both):
+        np.testing.assert_allclose(jnp.conj(result.left_eigenvectors.T) @ result.eigenvectors, np.eye(3), atol=1e-12)
+
+    def entry(a):
+        return truncax.fix_gauge(truncax.teig(a, 3)).eigenvectors[1, 0].real
+
+    d, h = jnp.asarray(random(rng, (10, 10), False)), 1e-6
+    slope = (entry(a + h * d) - entry(a - h * d)) / (2 * h)
+    np.testing.assert_allclose(jax.jvp(entry, (a,), (d,))[1], slope, rtol=1e-6)
+
+
+def test_wrong_rules_are_seen(mutate):
+    """Each of the terms matters to the losses above."""
+    rng = np.random.default_rng(18)
+    a, m = (jnp.asarray(x) for x in (spread(rng, 8, True), random(rng, (8, 8), True)))
+
+    def gradient(mode="all"):
+        return jax.jit(jax.grad(pair_loss("LM", 3, mode)))(a, m)
+
+    right, system, tangent, cotangent = gradient(), eig.schur_system, eig.schur_tangent, eig_reverse.schur_cotangent
+
+    def uncoupled(operator, Q, T, *rest):
+        return system(operator, Q, jnp.diag(jnp.diagonal(T)), *rest)
+
+    def one_sided(operator, Q, T, dAQ, **how):
+        return tangent(operator, Q, T, dAQ, **how)._replace(dT=mm(jnp.conj(Q.T), dAQ))
+
+    def unconjugated(operator, Q, T, Qbar, Tbar, **how):
+        return cotangent(operator, Q, T, jnp.conj(Qbar), jnp.conj(Tbar), **how)
+
+    for module, name, wrong, mode in (
+        (eig, "schur_system", uncoupled, "all"),
+        (attach, "schur_tangent", one_sided, "all"),
+        (attach, "schur_cotangent", unconjugated, "reverse"),
+    ):
+        kept = getattr(module, name)
+        mutate(module, name, wrong)
+        assert error(gradient(mode), right) > 1e-3, name
+        mutate(module, name, kept)
+    assert error(gradient(), right) <= 1e-14
 
 
 @pytest.fixture

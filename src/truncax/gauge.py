@@ -16,22 +16,24 @@ from .numerics.products import times
 from .numerics.tolerances import computing_dtype, degeneracy_rtol
 from .operators.operator import frozen
 from .operators.structure import common_dtype
-from .results import InvariantSubspace, SingularSubspaces, TEighResult, TSVDResult
+from .results import InvariantSubspace, SingularSubspaces, TEighResult, TEigLeftResult, TEigResult, TSVDResult
+
+_Pairs = TEighResult | TEigResult | TEigLeftResult
 
 
 def gauge_defect(result: Any, cotangent: Any, *, rtol: Any = None) -> Array:
     """How far a loss is from gauge invariance, from its gradient with respect to a result: 0 where it is invariant.
 
     A decomposition leaves free the phase of each pair of vectors and their basis inside a multiplet (``tsvd``,
-    ``teigh``), or the whole basis (``singular_subspaces``, ``invariant_subspace``). A loss that depends on what is free
-    has an arbitrary value, and its gradient through the decomposition is not its derivative.
+    ``teigh``, ``teig``), or the whole basis (``singular_subspaces``, ``invariant_subspace``). A loss that depends on
+    what is free has an arbitrary value, and its gradient through the decomposition is not its derivative.
 
     Args:
-        result: what ``tsvd``, ``teigh``, ``singular_subspaces`` or ``invariant_subspace`` returned.
+        result: what ``tsvd``, ``teigh``, ``teig``, ``singular_subspaces`` or ``invariant_subspace`` returned.
         cotangent: the gradient of the loss with respect to the result, as ``jax.grad(loss)(result)`` returns it
             (the conjugate of the mathematical one): a tuple of the same shapes; None counts as zero.
-        rtol: for ``tsvd`` and ``teigh``: values that differ by less than this times the largest one kept count as
-            equal; by default as in their derivative, ``eps^(3/4)``. The subspaces have no use for it.
+        rtol: for ``tsvd``, ``teigh`` and ``teig``: values that differ by less than this times the largest one kept
+            count as equal; by default as in their derivative, ``eps^(3/4)``. The subspaces have no use for it.
 
     Returns:
         A real scalar, one for each member of a batch: the norm of the part of the cotangent that turns what is free,
@@ -61,7 +63,7 @@ def gauge_defect(result: Any, cotangent: Any, *, rtol: Any = None) -> Array:
     """
     parts = _parts(result)
     bars = _parts(_matched(result, cotangent))
-    vectors = isinstance(result, TSVDResult | TEighResult)
+    vectors = isinstance(result, TSVDResult | _Pairs)
     if not vectors and rtol is not None:
         raise ValueError("rtol has no use for subspaces, whose whole basis is free: leave it out")
     dtype = computing_dtype(parts.middle.dtype)
@@ -101,7 +103,7 @@ def fix_gauge(result: Any) -> Any:
     differences, where it is taken of the fixed result. Real vectors change their sign at most.
 
     Args:
-        result: what ``tsvd`` or ``teigh`` returned.
+        result: what ``tsvd``, ``teigh`` or ``teig`` returned.
 
     Returns:
         The same kind, of the same shapes and values: ``U * p`` and ``conj(p) * Vh`` with unit numbers p; the entry
@@ -123,10 +125,10 @@ def fix_gauge(result: Any) -> Any:
     Source: for real vectors the convention of ``svd_flip`` in scikit-learn; the derivative is that of the formula.
 
     """
-    if not isinstance(result, TSVDResult | TEighResult):
+    if not isinstance(result, TSVDResult | _Pairs):
         raise TypeError(
-            f"result must be what tsvd or teigh returned, got {type(result).__name__}; the basis of a subspace is free "
-            "as a whole, and phases do not fix it"
+            f"result must be what tsvd, teigh or teig returned, got {type(result).__name__}; the basis of a subspace "
+            "is free as a whole, and phases do not fix it"
         )
     parts = _parts(result)
 
@@ -134,8 +136,8 @@ def fix_gauge(result: Any) -> Any:
     for _ in range(parts.batch):
         fix = jax.vmap(fix)
     fixed = fix(parts.sides)
-    if isinstance(result, TEighResult):
-        return result._replace(eigenvectors=fixed[0])
+    if isinstance(result, _Pairs):
+        return type(result)(result.eigenvalues, *fixed)
     Vh = jax.tree.map(lambda x: jnp.conj(jnp.moveaxis(x, -1, parts.batch)), fixed[1])
     return result._replace(U=fixed[0], Vh=Vh)
 
@@ -161,12 +163,13 @@ def _parts(result: Any) -> _Parts:
         left, middle, rows = result
         batch = middle.ndim - (1 if isinstance(result, TSVDResult) else 2)
         return _Parts(middle, [left, jax.tree.map(lambda x: jnp.conj(jnp.moveaxis(x, batch, -1)), rows)], batch)
-    if isinstance(result, TEighResult):
-        return _Parts(result.eigenvalues, [result.eigenvectors], result.eigenvalues.ndim - 1)
+    if isinstance(result, _Pairs):
+        values, *sides = result
+        return _Parts(values, sides, values.ndim - 1)
     if isinstance(result, InvariantSubspace):
         return _Parts(result.H, [result.Q], result.H.ndim - 2)
     raise TypeError(
-        "result must be what tsvd, teigh, singular_subspaces or invariant_subspace returned, "
+        "result must be what tsvd, teigh, teig, singular_subspaces or invariant_subspace returned, "
         f"got {type(result).__name__}"
     )
 

@@ -27,7 +27,7 @@ def turned_vectors(values: Array, values_bar: Array, *sides: tuple[Array, Array]
     """
     m = jnp.sum(jnp.stack([matmul(adjoint(u), u_bar) for u, u_bar in sides]), axis=0)
     tied = jnp.abs(values[:, None] - values[None, :]) <= width
-    difference = (values_bar[:, None] - values_bar[None, :]) * jnp.max(jnp.abs(values))
+    difference = jnp.abs(values_bar[:, None] - values_bar[None, :]) * jnp.max(jnp.abs(values))
     spread = difference**2 / (2 * jnp.sum(tied, axis=1, dtype=difference.dtype)[:, None])
     return jnp.sqrt(jnp.sum(jnp.where(tied, jnp.abs(antihermitian(m)) ** 2 + spread, 0)))
 
@@ -40,8 +40,10 @@ def turned_singular_subspaces(C: Array, C_bar: Array, left: tuple[Array, Array],
 
 
 def turned_invariant_subspace(H: Array, H_bar: Array, Q: Array, Q_bar: Array) -> Array:
-    """The same under ``Q -> Q R``, ``H -> R^H H R`` for any unitary R; only the Hermitian part of ``H_bar`` counts."""
-    H_bar = (H_bar + adjoint(H_bar)) / 2
+    """The same under ``Q -> Q R``, ``H -> R^H H R`` for any unitary R.
+
+    Of a Hermitian H only the Hermitian part of ``H_bar`` counts: the other one gives what is Hermitian.
+    """
     m = matmul(adjoint(Q), Q_bar) + matmul(adjoint(H), H_bar) - matmul(H_bar, adjoint(H))
     return jnp.sqrt(jnp.sum(jnp.abs(antihermitian(m)) ** 2))
 

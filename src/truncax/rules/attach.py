@@ -8,6 +8,7 @@ factors by the same rule. There are two rules for each, equal in value: a tangen
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,24 +42,6 @@ def _singular_jvp(which, primals, tangents):
     return (U, C, V), tuple(tangent)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(5,))
-def attach_invariant_subspace(
-    operator: LinearOperator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
-) -> tuple[Array, Array]:
-    """``(Q, H)`` with the derivative with respect to the operator (``rules.eigh``)."""
-    return Q, H
-
-
-@attach_invariant_subspace.defjvp
-def _invariant_jvp(which, primals, tangents):
-    operator, *factors, size, options = primals
-    d_operator = tangents[0]
-    Q, H = attach_invariant_subspace(operator, *factors, size, options, which)
-    _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
-    tangent = invariant_tangent(operator, Q, H, dAQ, size=size, which=which, options=options)
-    return (Q, H), tuple(tangent)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(6,))
 def attach_singular_subspaces_reverse(
     operator: LinearOperator, U: Array, C: Array, V: Array, size: Array, options: SolveOptions, which: str
@@ -83,71 +66,52 @@ def _singular_backward(which, residuals, cotangents):
 attach_singular_subspaces_reverse.defvjp(_singular_forward, _singular_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def attach_invariant_subspace_reverse(
-    operator: LinearOperator, Q: Array, H: Array, size: Array, options: SolveOptions, which: str
-) -> tuple[Array, Array]:
-    """``(Q, H)`` with the cotangent of the operator (``rules.eigh_reverse``); there is no forward mode."""
-    return Q, H
+def _pair_with_tangent(rule: Callable[..., Any]) -> Callable[..., tuple[Array, Array]]:
+    """``(Q, H)`` of ``(operator, Q, H, size, options, which)`` with the derivative with respect to the operator."""
+
+    @partial(jax.custom_jvp, nondiff_argnums=(5,))
+    def attach(operator, Q, H, size, options, which):
+        return Q, H
+
+    @attach.defjvp
+    def _jvp(which, primals, tangents):
+        operator, *factors, size, options = primals
+        d_operator = tangents[0]
+        Q, H = attach(operator, *factors, size, options, which)
+        _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
+        return (Q, H), tuple(rule(operator, Q, H, dAQ, size=size, which=which, options=options))
+
+    return attach
 
 
-def _invariant_forward(operator, Q, H, size, options, which):
-    factors = attach_invariant_subspace_reverse(operator, Q, H, size, options, which)
-    return factors, (operator, *factors, size, options)
+def _pair_with_cotangent(rule: Callable[..., Any], apply: str) -> Callable[..., tuple[Array, Array]]:
+    """The same with the cotangent of the operator, by its product ``apply``; there is no forward mode."""
 
+    @partial(jax.custom_vjp, nondiff_argnums=(5,))
+    def attach(operator, Q, H, size, options, which):
+        return Q, H
 
-def _invariant_backward(which, residuals, cotangents):
-    operator, Q, H, size, options = residuals
-    Qbar, Hbar = map(jnp.conj, cotangents)
-    left = invariant_cotangent(operator, Q, H, Qbar, Hbar, size=size, which=which, options=options)
-    _, pull = jax.vjp(lambda a: a.apply_symmetrised(Q), operator)
-    return (*pull(jnp.conj(left)), None, None, None, None)
+    def forward(operator, Q, H, size, options, which):
+        factors = attach(operator, Q, H, size, options, which)
+        return factors, (operator, *factors, size, options)
 
+    def backward(which, residuals, cotangents):
+        operator, Q, H, size, options = residuals
+        Qbar, Hbar = map(jnp.conj, cotangents)
+        left = rule(operator, Q, H, Qbar, Hbar, size=size, which=which, options=options)
+        _, pull = jax.vjp(lambda a: getattr(a, apply)(Q), operator)
+        return (*pull(jnp.conj(left)), None, None, None, None)
 
-attach_invariant_subspace_reverse.defvjp(_invariant_forward, _invariant_backward)
+    attach.defvjp(forward, backward)
+    return attach
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(5,))
-def attach_schur(
-    operator: LinearOperator, Q: Array, T: Array, size: Array, options: SolveOptions, which: str
-) -> tuple[Array, Array]:
-    """``(Q, T)`` with the derivative with respect to the operator (``rules.eig``)."""
-    return Q, T
-
-
-@attach_schur.defjvp
-def _schur_jvp(which, primals, tangents):
-    operator, *factors, size, options = primals
-    d_operator = tangents[0]
-    Q, T = attach_schur(operator, *factors, size, options, which)
-    _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
-    tangent = schur_tangent(operator, Q, T, dAQ, size=size, which=which, options=options)
-    return (Q, T), tuple(tangent)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def attach_schur_reverse(
-    operator: LinearOperator, Q: Array, T: Array, size: Array, options: SolveOptions, which: str
-) -> tuple[Array, Array]:
-    """``(Q, T)`` with the cotangent of the operator (``rules.eig_reverse``); there is no forward mode."""
-    return Q, T
-
-
-def _schur_forward(operator, Q, T, size, options, which):
-    factors = attach_schur_reverse(operator, Q, T, size, options, which)
-    return factors, (operator, *factors, size, options)
-
-
-def _schur_backward(which, residuals, cotangents):
-    operator, Q, T, size, options = residuals
-    Qbar, Tbar = map(jnp.conj, cotangents)
-    left = schur_cotangent(operator, Q, T, Qbar, Tbar, size=size, which=which, options=options)
-    _, pull = jax.vjp(lambda a: a.apply(Q), operator)
-    return (*pull(jnp.conj(left)), None, None, None, None)
-
-
-attach_schur_reverse.defvjp(_schur_forward, _schur_backward)
 
 ATTACH_SINGULAR: dict[str, Callable] = {"all": attach_singular_subspaces, "reverse": attach_singular_subspaces_reverse}
-ATTACH_INVARIANT: dict[str, Callable] = {"all": attach_invariant_subspace, "reverse": attach_invariant_subspace_reverse}
-ATTACH_SCHUR: dict[str, Callable] = {"all": attach_schur, "reverse": attach_schur_reverse}
+ATTACH_INVARIANT: dict[str, Callable] = {
+    "all": _pair_with_tangent(lambda *point, **how: invariant_tangent(*point, **how)),
+    "reverse": _pair_with_cotangent(lambda *point, **how: invariant_cotangent(*point, **how), "apply_symmetrised"),
+}
+ATTACH_SCHUR: dict[str, Callable] = {
+    "all": _pair_with_tangent(lambda *point, **how: schur_tangent(*point, **how)),
+    "reverse": _pair_with_cotangent(lambda *point, **how: schur_cotangent(*point, **how), "apply"),
+}
