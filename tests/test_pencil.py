@@ -296,7 +296,7 @@ LARGE = identity(10**6) + low_rank(jnp.ones(10**6))
         (lambda: truncax.teigh(SINGULAR, 2, b=B, which="SM"), ValueError, "sigma is an eigenvalue"),
         (lambda: truncax.teigh(jnp.zeros((5, 5)), 2, sigma=0.0), ValueError, "sigma is an eigenvalue"),
         (lambda: truncax.teigh(BCOO.fromdense(-B), 2, b=BCOO.fromdense(-B)), ValueError, "positive definite"),
-        (lambda: truncax.teigh(A, 2, b=truncax.linear_operator(lambda x: x, shape=N)), NotImplementedError, "for b"),
+        (lambda: truncax.teigh(A, 2, b=truncax.linear_operator(lambda x: x, shape=N)), ValueError, "give solve_b="),
         (lambda: truncax.teigh(A, 2, sigma=0.0, solver=truncax.Arpack()), ValueError, "takes no b and no sigma"),
         (lambda: truncax.teigh(A, 2, sigma=0.0, solver="arpack"), TypeError, "solver must be None or"),
         (lambda: truncax.teigh(LARGE, 2, b=LARGE), ValueError, "b must be a matrix that can be factorised"),
