@@ -19,7 +19,7 @@ from .operators.function import linear_operator
 from .operators.operator import LinearOperator
 from .operators.preconditioning import as_preconditioner
 from .operators.promoted import promoted, result_type
-from .options import LOBPCG, Arpack, Dense, Implicit, Propack
+from .options import LOBPCG, Arnoldi, Arpack, Dense, Implicit, Propack
 
 ON_FAILURE = ("raise", "nan", "keep")
 
@@ -182,28 +182,53 @@ def check_start(v0: Any, a: Array | LinearOperator, solver: Any, *, rows: bool, 
     return given.astype(a.dtype)
 
 
-def check_mass(b: Any, a: Array | LinearOperator) -> tuple[Any, Any]:
-    """``a`` and ``b`` in one dtype; ``b`` an array, a sparse or a diagonal matrix of the shape of ``a``, or None."""
+def check_mass(b: Any, a: Array | LinearOperator) -> tuple[Any, Any, bool]:
+    """``a`` and ``b``, of the shape of ``a``, in one dtype; whether ``b`` only multiplies and cannot be factorised."""
     if b is None:
-        return a, None
+        return a, None, False
     try:
         b = given_matrix(b, hermitian=True)
     except (TypeError, ValueError) as error:
         raise type(error)("b" + str(error).removeprefix("a")) from None
-    if isinstance(b, LinearOperator) and b.opaque:
-        raise NotImplementedError(
-            "b must be an array, a sparse or a diagonal matrix, which can be factorised; an operator that only "
-            "multiplies is not built yet for b"
-        )
     if b.shape not in (a.shape, a.shape[-2:]):
         raise ValueError(f"b must have the shape of a, {a.shape}, got {b.shape}")
-    if isinstance(a, LinearOperator) and not can_be_factorised(b):
-        raise ValueError(
-            f"b must be a matrix that can be factorised, an array, a sparse one or a small one; this operator of shape "
-            f"{b.shape} has no sparse entries, and an array of it would be too large"
-        )
     dtype = result_type(computing_dtype(a.dtype), computing_dtype(b.dtype))
-    return _in_dtype(a, dtype), _in_dtype(b, dtype)
+    members = (b,) if isinstance(a, LinearOperator) else (a, b)
+    multiplies = isinstance(b, LinearOperator) and not can_be_factorised(*members)
+    return _in_dtype(a, dtype), _in_dtype(b, dtype), multiplies
+
+
+def check_solve(solve_b: Any, b: Any, sigma: Any, multiplies: bool) -> LinearOperator | None:
+    """What undoes a ``b`` that only ``multiplies``, if it is needed."""
+    if solve_b is not None and not multiplies:
+        what = "b is factorised" if b is not None else "there is no b"
+        raise ValueError(f"solve_b has no use, {what}: leave it out")
+    if solve_b is not None and sigma is not None:
+        raise ValueError("solve_b has no use beside sigma, where inverse solves (a - sigma b) x = y: leave it out")
+    if not multiplies or sigma is not None:
+        return None
+    if solve_b is None:
+        raise ValueError(
+            "b must be a matrix that can be factorised, an array, a sparse one or a small one; beside an operator that "
+            "only multiplies give solve_b=, a function of one vector that solves b x = y, or sigma and inverse"
+        )
+    return _as_inverse(solve_b, b, b.dtype, hermitian=True, name="solve_b")
+
+
+def check_quotient(which: str, solver: Any, derivative: Implicit) -> None:
+    """What there is beside a ``b`` that only multiplies: the problem is that of a general operator."""
+    if which == "BE":
+        raise ValueError("which='BE' is not built beside a b that only multiplies: ask for 'LA' and for 'SA'")
+    if solver is not None and not isinstance(solver, Dense | Arnoldi):
+        raise ValueError(
+            "beside a b that only multiplies the solver is truncax.Arnoldi(...) or truncax.Dense(), got "
+            f"solver={solver!r}: leave it out"
+        )
+    for name, given in (("a preconditioner", derivative.preconditioner is not None), ("polish", derivative.polish)):
+        if given:
+            raise NotImplementedError(
+                f"{name} is not built beside a b that only multiplies: leave it out of Implicit(...)"
+            )
 
 
 def _in_dtype(x: Array | LinearOperator, dtype: Any) -> Array | LinearOperator:
@@ -246,16 +271,18 @@ def check_shift(
     return which, shift, None
 
 
-def _as_inverse(inverse: Any, a: Array | LinearOperator, dtype: Any, hermitian: bool) -> LinearOperator:
+def _as_inverse(
+    inverse: Any, a: Array | LinearOperator, dtype: Any, hermitian: bool, name: str = "inverse"
+) -> LinearOperator:
     n = a.shape[-1]
     if isinstance(inverse, jax.Array | np.ndarray) or not (callable(inverse) or isinstance(inverse, LinearOperator)):
-        raise TypeError(f"inverse must be a function of one vector or a LinearOperator, got {type(inverse).__name__}")
+        raise TypeError(f"{name} must be a function of one vector or a LinearOperator, got {type(inverse).__name__}")
     if not isinstance(inverse, LinearOperator):
         domain = a.domain if isinstance(a, LinearOperator) else None
         like = jax.ShapeDtypeStruct((n,), dtype) if domain is None else domain.unravel(jnp.zeros(n, dtype))
         inverse = linear_operator(inverse, like=like, hermitian=hermitian)
     if inverse.shape != (n, n) or inverse.dtype != dtype:
-        raise ValueError(f"inverse must have shape {(n, n)} and dtype {dtype}, got {inverse.shape} and {inverse.dtype}")
+        raise ValueError(f"{name} must have shape {(n, n)} and dtype {dtype}, got {inverse.shape} and {inverse.dtype}")
     return inverse
 
 

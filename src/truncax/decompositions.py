@@ -173,10 +173,11 @@ def teigh(
     k: int,
     *,
     b: Any = None,
+    solve_b: Any = None,
     which: str = "LM",
     sigma: Any = None,
     inverse: Any = None,
-    solver: EighSolver | None = None,
+    solver: EighSolver | EigSolver | None = None,
     derivative: Implicit | None = None,
     v0: Any = None,
     key: Array | None = None,
@@ -194,7 +195,11 @@ def teigh(
             both triangles, or an operator; dtypes as ``tsvd``.
         k: static int, 1 <= k <= n.
         b: Hermitian and positive definite, of the shape of ``a``: an array, a sparse matrix (factorised by SciPy on
-            the host) or ``truncax.operators.diagonal(...)``. An array has the leading axes of ``a`` or none.
+            the host) or ``truncax.operators.diagonal(...)``. An array has the leading axes of ``a`` or none. Or an
+            operator that only multiplies, beside which stands ``solve_b`` or, with ``sigma``, ``inverse``.
+        solve_b: for a ``b`` that only multiplies, without ``sigma``: a function of one vector, or a ``LinearOperator``,
+            that solves ``b x = y`` to ``sqrt(eps)`` or better. It decides the accuracy of the result and is not
+            differentiated. Such a problem is that of the general operator ``b^-1 a``, or ``(a - sigma b)^-1 b``.
         which: best first: ``"LM"`` largest magnitude (descending in magnitude), ``"LA"`` largest (descending,
             unlike the ascending order of jnp's and SciPy's eigh), ``"SA"`` smallest (ascending), ``"BE"`` from
             both ends, alternating, a largest one first, ``"SM"`` smallest magnitude, the same as ``sigma=0``.
@@ -207,7 +212,7 @@ def teigh(
             of the result and is not differentiated: the derivative is that of the equation.
         solver: ``Lanczos(...)``, ``Dense()``, ``LOBPCG(...)`` with a preconditioner for ``"SA"`` and ``"LA"`` without
             ``sigma``, or SciPy's ``Arpack(...)`` on the host; by default what ``truncax.solvers.select`` chooses from k
-            and n, ``Dense()`` or ``Lanczos()``.
+            and n, ``Dense()`` or ``Lanczos()``. Beside a b that only multiplies ``Arnoldi(...)`` or ``Dense()``.
         derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``.
         v0: where the iterative solver starts; its derivative is zero. A vector (n,) or (..., n), or a block of
             columns (..., n, p), such as the eigenvectors of an earlier result. What is zero or not finite counts as
@@ -229,8 +234,8 @@ def teigh(
             are concrete (where they are traced the result is NaN and the status says so). ``y^H a x`` is compared
             with ``(x^H a y)^*`` for random x and y, up to rounding.
         ValueError: also ``b`` not positive definite, ``sigma`` at an eigenvalue or so close to one that the other
-            pairs lose half of their digits, an ``inverse`` that is none.
-        NotImplementedError: ``b`` as an operator that only multiplies.
+            pairs lose half of their digits, an ``inverse`` or a ``solve_b`` that is none.
+        NotImplementedError: ``polish`` and ``preconditioner`` beside a ``b`` that only multiplies.
 
     Derivative: forward and reverse mode, any order, with respect to ``a`` and ``b``; under
     ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own, without b: ``truncax.rules.teigh_jvp``,
@@ -266,7 +271,7 @@ def teigh(
 
     """
     (Q, values), info = of_hermitian(
-        a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True
+        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True
     )
     result = TEighResult(values, Q)
     return (result, info) if return_info else result
@@ -277,6 +282,7 @@ def invariant_subspace(
     k: int,
     *,
     b: Any = None,
+    solve_b: Any = None,
     which: str = "LM",
     hermitian: bool = True,
     sigma: Any = None,
@@ -302,6 +308,7 @@ def invariant_subspace(
         a: array (..., n, n), as for ``teigh``; so are the options below.
         k: static int, 1 <= k <= n.
         b: as for ``teigh``.
+        solve_b: as for ``teigh``.
         which: as for ``teigh``; of a general matrix as for ``teig``.
         hermitian: whether a is Hermitian; of a general matrix there is no ``b``.
         sigma: as for ``teigh``.
@@ -339,20 +346,20 @@ def invariant_subspace(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.eigh``.
 
     """
-    if not _is_hermitian(hermitian, b):
+    if not _is_hermitian(hermitian, b, solve_b):
         parts, info = general(a, k, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False)
         result = InvariantSubspace(*parts)
         return (result, info) if return_info else result
     (Q, H), info = of_hermitian(
-        a, k, b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False
+        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False
     )
     result = InvariantSubspace(Q, H)
     return (result, info) if return_info else result
 
 
-def _is_hermitian(hermitian: Any, b: Any) -> bool:
+def _is_hermitian(hermitian: Any, b: Any, solve_b: Any) -> bool:
     if not isinstance(hermitian, bool):
         raise TypeError(f"hermitian must be True or False, got {hermitian!r}")
-    if b is not None and not hermitian:
-        raise NotImplementedError("b is built for hermitian=True only: leave it out")
+    if not hermitian and (b is not None or solve_b is not None):
+        raise NotImplementedError("b and solve_b are built for hermitian=True only: leave them out")
     return hermitian

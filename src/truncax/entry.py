@@ -18,9 +18,11 @@ from .arguments import (
     check_plain,
     check_positive,
     check_preconditioned,
+    check_quotient,
     check_rank,
     check_shift,
     check_smallest,
+    check_solve,
     check_start,
     check_which,
 )
@@ -29,7 +31,7 @@ from .numerics.tolerances import computing_dtype, solve_tolerance
 from .operators.operator import LinearOperator
 from .operators.promoted import promoted, result_type
 from .operators.structure import Structure
-from .options import LOBPCG, Krylov
+from .options import LOBPCG, Arnoldi, Krylov
 from .results import SolveInfo
 from .solvers.select import EighSolver, EigSolver, SvdSolver, choose_eig, choose_eigh, choose_svd, in_blocks
 
@@ -73,6 +75,7 @@ def hermitian(
     a: Any,
     k: Any,
     b: Any,
+    solve_b: Any,
     which: Any,
     sigma: Any,
     inverse: Any,
@@ -90,20 +93,25 @@ def hermitian(
     k = check_rank(k, a.shape)
     check_which(which, ("LM", "LA", "SA", "BE", "SM"))
     solver = check_preconditioned(solver, which, sigma, a)
-    a, b = check_mass(b, a)
+    a, b, multiplies = check_mass(b, a)
     which, sigma, inverse = check_shift(which, sigma, inverse, a, b)
-    derivative = check_options(solver, get_args(EighSolver), derivative, on_failure, a, vectors)
+    solve = check_solve(solve_b, b, sigma, multiplies) or inverse
+    kinds = (*get_args(EighSolver), Arnoldi) if multiplies else get_args(EighSolver)
+    derivative = check_options(solver, kinds, derivative, on_failure, a, vectors)
+    if multiplies:
+        check_quotient(which, solver, derivative)
     check_plain(b, sigma, solver, derivative)
     check_host_solver(solver, k, a, which)
     v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
-    solver = solver or choose_eigh(k, a, starts=v0 is not None or key is not None)
+    starts = v0 is not None or key is not None
+    solver = solver or (choose_eig(k, a, starts) if multiplies else choose_eigh(k, a, starts))
     basis = _basis_size(solver, a, k)
     with forward_mode_explained(derivative.mode):
-        parts, info = pipeline.hermitian(
+        parts, info = (pipeline.quotient if multiplies else pipeline.hermitian)(
             a,
             b,
             sigma,
-            inverse,
+            solve,
             solver,
             derivative,
             v0,

@@ -39,8 +39,8 @@ _SHIFTED = {
     Status.NOT_DEFINITE: "b must be Hermitian and positive definite, and is not",
     Status.SHIFT_SINGULAR: "sigma is an eigenvalue, or so close to one that the other pairs lose their digits: move "
     "sigma a little, for a positive semidefinite a below zero",
-    Status.NOT_INVERSE: "inverse must solve (a - sigma b) x = y, but (a - sigma b) inverse(y) and y differ for a "
-    "random y",
+    Status.NOT_INVERSE: "inverse must solve (a - sigma b) x = y, and solve_b b x = y, but the product with what was "
+    "given and y differ for a random y",
 }
 
 

@@ -128,7 +128,8 @@ def spectral_projector(
 
     """
     _refuse_pytrees(a, "invariant_subspace", hermitian=True)
-    (Q, _), info = hermitian(a, k, None, which, None, None, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    options = (solver, derivative, v0, key, tol, on_failure)
+    (Q, _), info = hermitian(a, k, None, None, which, None, None, *options, vectors=False)
     projector = matmul(Q, adjoint(Q))
     return (projector, info) if return_info else projector
 

@@ -105,6 +105,8 @@ class Lanczos(Krylov):
 class Arnoldi(Krylov):
     """Thick-restart Arnoldi (Krylov-Schur), for ``teig`` and ``invariant_subspace(hermitian=False)``.
 
+    Also for ``teigh`` and ``invariant_subspace`` beside a ``b`` that only multiplies.
+
     - ``ncv``: the number of basis vectors, at least k + 2 ``block_size`` + 1, since a conjugate pair stays together;
       by default ``max(2 k, k + 24)``, for blocks ``max(2 k, k + 48)``.
     - ``block_size``: how many vectors are multiplied at once, by default 1.

@@ -15,6 +15,7 @@ from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd, stationary, triangular_eig
 from .numerics.gauge import phases
+from .numerics.gram import inverse_root
 from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype
 from .operators.convert import computing_operator
@@ -22,6 +23,7 @@ from .operators.operator import LinearOperator, Scaled, frozen, scaled
 from .operators.pencil import Pencil
 from .operators.preconditioning import in_coordinates, in_units
 from .operators.promoted import promoted
+from .operators.quotient import Quotient
 from .operators.shifted import Shifted
 from .options import LOBPCG, Implicit
 from .results import SolveInfo
@@ -37,12 +39,13 @@ from .solvers.certificate import (
     certify_triplets,
     is_linear,
     sound,
+    sound_quotient,
     tied_pairs,
     tied_schur,
     tied_triplets,
 )
 from .solvers.found import Eigenpairs, Triplets, conjugate, largest_singular
-from .solvers.refine import finish_eigenpairs, finish_triplets, orthonormal
+from .solvers.refine import finish_eigenpairs, finish_quotient, finish_triplets, orthonormal
 from .solvers.select import EighSolver, EigSolver, SvdSolver, solve_eig, solve_eigh, solve_svd
 
 
@@ -126,6 +129,53 @@ def hermitian(
         else:
             middle = pencil.core(times(H, operator.scale))
         return _finish((pencil.vectors(Q), middle), info, fill, a.dtype), info
+
+    return _over_batch(one, a, b, v0)
+
+
+@partial(jax.jit, static_argnames=("k", "which", "vectors", "fill"))
+def quotient(
+    a: Array | LinearOperator,
+    b: LinearOperator,
+    sigma: Array | None,
+    solve: LinearOperator,
+    solver: EigSolver,
+    derivative: Implicit,
+    v0: Array | None,
+    key: Array | None,
+    tol: Array,
+    *,
+    k: int,
+    which: str,
+    vectors: bool,
+    fill: bool,
+) -> tuple[tuple[Array, Array], SolveInfo]:
+    """What ``hermitian`` returns, for a ``b`` that only multiplies; ``solve`` undoes b or, with sigma, a - sigma b."""
+
+    def one(a: Array | LinearOperator, b: LinearOperator, v0: Array | None) -> Any:
+        ours = Quotient.of(computing_operator(a, hermitian=True), computing_operator(b, hermitian=True), sigma, solve)
+        operator, _ = scaled(ours)
+        solved, fixed = frozen(operator), frozen(ours)
+        of_schur = {"LA": "LR", "SA": "SR"}.get(which, which)
+        schur = solve_eig(solved, k, of_schur, solver, tol, v0, _key(key))
+        found, R, T = finish_quotient(solved, fixed, schur, which)
+        values = fixed.values(times(found.values, solved.scale))
+        soundness = sound_quotient(fixed, found, schur.norm, values, matmul(found.Q, R), tol, _key(key))
+        info = certify_eigenpairs(solved, found, which, tol, soundness)
+        residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
+        tied, unit = jnp.any(tied_pairs(found, which)), jnp.ones_like(found.largest)
+        options = solve_options(derivative, operator, residual, None, unit, singular=tied, keep=not fill)
+        Q, _ = ATTACH_SCHUR[derivative.mode](operator, found.Q, T, found.largest, options, of_schur)
+        # Both forms at what moves: orthonormal under B again, to every order, and stationary at eigenvectors.
+        X = matmul(Q, R)
+        X = matmul(X, inverse_root(matmul(adjoint(X), ours.b.apply(X)), jnp.int32(k)))
+        H = matmul(adjoint(X), times(ours.form(X), 1 / operator.scale))
+        H = (H + adjoint(H)) / 2
+        H = jnp.diag(found.values).astype(H.dtype) + (H - jax.lax.stop_gradient(H))
+        if not vectors:
+            return _finish((X, ours.core(times(H, operator.scale))), info, fill, a.dtype), info
+        theta, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
+        return _finish((matmul(X, u), ours.values(times(theta, operator.scale))), info, fill, a.dtype), info
 
     return _over_batch(one, a, b, v0)
 

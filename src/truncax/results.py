@@ -79,7 +79,7 @@ class Status(enum.IntEnum):
     it is left as it is), that of the sum of the values a subgradient. ``SHIFT_SINGULAR``: ``sigma`` is an
     eigenvalue, or so close to one that the inverse has no digits, or that residuals of ``A x = l B x`` are above
     ``sqrt(eps)`` and ``tol``. ``NOT_DEFINITE``: ``b`` is not Hermitian and positive definite. ``NOT_INVERSE``: what was
-    given as ``inverse`` does not undo ``a - sigma b``.
+    given as ``inverse`` does not undo ``a - sigma b``, or ``solve_b`` not b.
     """
 
     CONVERGED = 0

@@ -18,6 +18,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from .divided import first_differences, second_differences
+from .linear import product_with_adjoint, self_adjoint_product
 from .products import adjoint, matmul, promoted, times
 from .schur import triangular_eigenvectors
 from .tolerances import negligible
@@ -43,7 +44,8 @@ def _hermitian_product_jvp(primals, tangents):
         _, adjoint_along = jax.jvp(lambda a: a.apply_adjoint(x), (a,), (da,))
         tangent = tangent + (along + adjoint_along) / 2
     if not isinstance(dx, SymbolicZero):
-        tangent = tangent + hermitian_product(a, dx)
+        # JAX transposes the product of a tangent, and would take the rule above away from it.
+        tangent = tangent + self_adjoint_product(partial(hermitian_product, a), dx)
     return value, tangent
 
 
@@ -106,25 +108,28 @@ def _root_product_jvp(side, primals, tangents):
     (b, factor, x), (db, _, dx) = primals, tangents
     y = root_product(side, b, factor, x)
     dy = jnp.zeros_like(y)
+
+    def of_tangent(side: Side, x: Array) -> Array:
+        """JAX transposes the product of a tangent, and would take this rule away from it."""
+        product, adjoint_product = (partial(root_product, s, b, factor) for s in (side, side.adjoint))
+        return product_with_adjoint(product, adjoint_product, x)
+
     if _moves(db):
         db = jax.tree.map(_instantiated, db)
 
         def moved(x: Array) -> Array:
             return jax.jvp(lambda b: b.apply(x), (b,), (db,))[1] / 2
 
-        def by(side: Side, x: Array) -> Array:
-            return root_product(side, b, factor, x)
-
         if side is Side.ROOT:
-            dy = dy + moved(by(Side.INVERSE_ADJOINT, x))
+            dy = dy + moved(root_product(Side.INVERSE_ADJOINT, b, factor, x))
         elif side is Side.ADJOINT:
-            dy = dy + by(Side.INVERSE, moved(x))
+            dy = dy + of_tangent(Side.INVERSE, moved(x))
         elif side is Side.INVERSE:
-            dy = dy - by(Side.INVERSE, moved(by(Side.INVERSE_ADJOINT, y)))
+            dy = dy - of_tangent(Side.INVERSE, moved(root_product(Side.INVERSE_ADJOINT, b, factor, y)))
         else:
-            dy = dy - by(Side.INVERSE_ADJOINT, by(Side.INVERSE, moved(y)))
+            dy = dy - of_tangent(Side.INVERSE_ADJOINT, of_tangent(Side.INVERSE, moved(y)))
     if not isinstance(dx, SymbolicZero):
-        dy = dy + root_product(side, b, factor, dx)
+        dy = dy + of_tangent(side, dx)
     return y, dy
 
 

@@ -48,3 +48,32 @@ def with_adjoint(
 
     right = jnp.concatenate([jnp.zeros_like(x), x])
     return self_adjoint_solve(crossed(inverse_adjoint, inverse), right, crossed(product, adjoint_product))[:n]
+
+
+def self_adjoint_product(product: Callable[[Array], Array], x: Array) -> Array:
+    """``A x`` for a self-adjoint A whose product has a rule of its own, which JAX's transpose of it would forget.
+
+    [ 0  1  ]^-1 [ x ]   [ A x ]
+    [ 1  -A ]    [ 0 ] = [  x  ]
+    """
+    n = x.shape[0]
+
+    def matvec(z: Array) -> Array:
+        return jnp.concatenate([z[n:], z[:n] - product(z[n:])])
+
+    def solve(z: Array) -> Array:
+        return jnp.concatenate([z[n:] + product(z[:n]), z[:n]])
+
+    return self_adjoint_solve(matvec, jnp.concatenate([x, jnp.zeros_like(x)]), solve)[:n]
+
+
+def product_with_adjoint(
+    product: Callable[[Array], Array], adjoint_product: Callable[[Array], Array], x: Array
+) -> Array:
+    """The same for ``F x`` with a square F: the upper half of the self-adjoint product with F and its adjoint."""
+    n = x.shape[0]
+
+    def crossed(z: Array) -> Array:
+        return jnp.concatenate([product(z[n:]), adjoint_product(z[:n])])
+
+    return self_adjoint_product(crossed, jnp.concatenate([jnp.zeros_like(x), x]))[:n]

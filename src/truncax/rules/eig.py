@@ -1,6 +1,7 @@
 """Tangent of k Schur vectors of a general operator.
 
-The outputs are ``Q`` (n, k), orthonormal, and ``T = Q^H A Q`` (k, k), upper triangular at the point, both complex.
+The outputs are ``Q`` (n, k), orthonormal, and ``T = Q^H A Q`` (k, k), upper triangular at the point, both complex; or
+real, of a real A with real eigenvalues.
 Differentiating ``A Q = Q T`` with ``dQ = X`` in the complement of the kept vectors, P = I - Q Q^H:
 
     P A X - X T = -P dA Q
@@ -52,7 +53,10 @@ def halfplane_factors(values: Array, size: Array, which: str) -> Array:
         return 1 / jnp.where(values == 0, 1, values)
     up = jnp.where(values.imag >= 0, 1, -1).astype(values.dtype)
     one = jnp.ones_like(values)
-    phase = {"LR": one, "SR": -one, "LI": -1j * up, "SI": 1j * up, "+I": -1j * one, "-I": 1j * one}[which]
+    if which in ("LR", "SR"):
+        phase = one if which == "LR" else -one
+    else:
+        phase = {"LI": -1j * up, "SI": 1j * up, "+I": -1j * one, "-I": 1j * one}[which]
     return times(phase, 1 / jnp.where(size > 0, size, 1))
 
 

@@ -19,6 +19,7 @@ from ..numerics.tolerances import (
 )
 from ..operators.operator import LinearOperator, Scaled, scaled
 from ..operators.pencil import Inverse, Pencil
+from ..operators.quotient import Quotient
 from ..operators.shifted import Shifted
 from ..results import SolveInfo, Status
 from .found import Eigenpairs, SchurVectors, Triplets, largest_singular, ranking
@@ -219,6 +220,41 @@ def sound(
     residuals = _pencil_residuals(a, b, pencil.values(theta), pencil.vectors(found.Q), z)
     allowed = jnp.maximum(tol, shift_tolerance(a.dtype)) + _NOISE * (noise + left)
     return Soundness(conditions, _NOISE * (noise + wrong), residuals, allowed)
+
+
+def sound_quotient(
+    quotient: Quotient, found: Eigenpairs, norm: Array, values: Array, x: Array, tol: Array, key: Array
+) -> Soundness:
+    """The same where B only multiplies, for eigenvectors ``x`` of ``A x = l B x`` and their ``values``.
+
+    ``norm`` is that of the operator that was decomposed, not of its eigenvalues, and rounding is relative to it.
+    """
+    a, a_finite = scaled(quotient.a)
+    b, b_finite = scaled(quotient.b)
+    z = jax.random.normal(key, (a.shape[1], 1), a.dtype)
+    regular, wrong, left = _is_inverted(quotient.inverse, z)
+    inverted = left <= shift_tolerance(a.dtype)
+    # Random vectors see large negative eigenvalues of B in the product, small ones in the inverse.
+    positive = _inner(z, b.apply(z)) > 0
+    if not quotient.shifted:
+        positive = positive & regular & (_inner(z, quotient.inverse.apply(z)) > 0)
+    definite = is_hermitian(b, key) & ((positive & jnp.all(jnp.isfinite(x))) | ~inverted)
+    conditions = [
+        (inverted, Status.NOT_INVERSE),
+        (regular | ~jnp.asarray(quotient.shifted), Status.SHIFT_SINGULAR),
+        (is_hermitian(a, key), Status.NOT_HERMITIAN),
+        (definite, Status.NOT_DEFINITE),
+        (a_finite & b_finite, Status.NON_FINITE),
+    ]
+    noise = rounding_floor(tol.dtype, a.shape[1], found.iterations) * _relative(norm, found.largest) + _NOISE * wrong
+    if not quotient.shifted:
+        return Soundness(conditions, noise)
+    allowed = jnp.maximum(tol, shift_tolerance(a.dtype)) + _NOISE * left
+    return Soundness(conditions, noise, _pencil_residuals(a, b, values, x, z), allowed)
+
+
+def _inner(x: Array, y: Array) -> Array:
+    return jnp.sum(jnp.conj(x) * y).real
 
 
 def _is_inverted(inverse: Inverse | Shifted, z: Array) -> tuple[Array, Array, Array]:

@@ -1,12 +1,16 @@
 """The last step of an iterative solver: orthonormality and Rayleigh-Ritz on the k vectors that were found."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.linalg import solve_triangular
 
 from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.schur import triangular_eigenvectors
-from ..operators.operator import LinearOperator
+from ..operators.operator import LinearOperator, Scaled
 from ..operators.promoted import promoted
+from ..operators.quotient import Quotient
 from .found import Eigenpairs, SchurVectors, Triplets, best_first
 from .small import polar_step
 
@@ -88,3 +92,49 @@ def finish_schur(
     return SchurVectors(
         values, Q, T, column_norms(rest), of_pairs, leftover, largest, norm, iterations, products, verified
     )
+
+
+class Conjugated(NamedTuple):
+    """``pairs`` of a ``Quotient`` whose ``Q`` is orthonormal, real of a real one; ``Q R`` are eigenvectors, orthonormal
+    under B, with a triangular ``R``, so that ``T = R diag(l) R^-1`` stands beside Q in the Schur form.
+    """
+
+    pairs: Eigenpairs
+    R: Array
+    T: Array
+
+
+def finish_quotient(operator: Scaled, quotient: Quotient, found: SchurVectors, which: str) -> Conjugated:
+    """Rayleigh-Ritz under B in the span of the Schur vectors of the ``operator``, which is ``quotient``, scaled.
+
+    The residuals are those of unit eigenvectors. 2 k new products.
+    """
+    Q, k = found.Q, found.Q.shape[1]
+    if not jnp.issubdtype(operator.dtype, jnp.complexfloating):
+        # The span has a real basis, which the real and imaginary parts of any other one span.
+        Q = jnp.linalg.svd(jnp.concatenate([Q.real, Q.imag], axis=1), full_matrices=False)[0][:, :k]
+    gram = matmul(adjoint(Q), quotient.b.apply(Q))
+    form = matmul(adjoint(Q), times(quotient.form(Q), 1 / operator.scale))
+    lower = jnp.linalg.cholesky(gram)
+    half = solve_triangular(lower, form, lower=True)
+    core = solve_triangular(lower, adjoint(half), lower=True)
+    values, y = jnp.linalg.eigh((core + adjoint(core)) / 2)
+    order = best_first(values, which)
+    values = values[order]
+    q, R = jnp.linalg.qr(solve_triangular(lower, polar_step(y[:, order]), trans="C", lower=True))
+    Q = polar_step(matmul(Q, q))
+    X = matmul(Q, R)
+    residuals = column_norms(operator.apply(X) - times(X, values)) / column_norms(X)
+    T = jnp.triu(adjoint(solve_triangular(R, adjoint(times(R, values)), trans="C")))
+    pairs = Eigenpairs(
+        values,
+        Q,
+        residuals,
+        found.leftover.real,
+        Q[:, :0],
+        found.largest,
+        found.iterations,
+        found.products + 2 * k,
+        found.verified,
+    )
+    return Conjugated(pairs, R, T)
