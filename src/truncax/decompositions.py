@@ -40,7 +40,8 @@ def tsvd(
             ``LinearOperator`` (``linear_operator`` for a function, ``truncax.operators``) or one of lineax.
         k: static int, 1 <= k <= min(m, n).
         which: ``"LM"``, the largest singular values, ``S`` descends; ``"SM"``, the smallest, ``S`` ascends, by
-            ``Dense()`` only for now.
+            ``Dense()`` only: the array and ``O(m n min(m, n))`` operations. Those of a large sparse square matrix are
+            the square roots of ``teigh(operators.gram(a), k, sigma=0.0, inverse=...)``, down to ``sqrt(eps) s_1``.
         solver: ``GolubKahan(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` or ``Propack(...)`` on the host; by
             default what ``truncax.solvers.select`` chooses from k and the shape, ``Dense()`` for small matrices and
             for k that are a large part of them, else ``GolubKahan()``.
@@ -65,7 +66,6 @@ def tsvd(
     Raises:
         ConvergenceError: the residuals stayed above ``tol``.
         ValueError, TypeError: a bad argument; also NaN or infinite entries, where values are concrete.
-        NotImplementedError: what is planned and not built (function operators).
 
     Derivative: forward and reverse mode, any order, with respect to ``a``; none with respect to the options. Under
     ``Implicit(mode="reverse")`` reverse mode alone. At factors of your own: ``truncax.rules.tsvd_jvp``, ``tsvd_vjp``.
@@ -140,7 +140,7 @@ def singular_subspaces(
         ``SingularSubspaces(U, C, Vh)`` with shapes (..., m, k), (..., k, k), (..., k, n), or ``(result, info)``.
 
     Raises:
-        ConvergenceError, ValueError, TypeError, NotImplementedError: as ``tsvd``.
+        ConvergenceError, ValueError, TypeError: as ``tsvd``.
 
     Derivative: forward and reverse mode, any order. ``dC = U^H da V``, ``dU = X``, ``dV = Y`` with
 
@@ -205,8 +205,9 @@ def teigh(
             both ends, alternating, a largest one first, ``"SM"`` smallest magnitude, the same as ``sigma=0``.
         sigma: the pairs next to this real number, by the inverse of ``a - sigma b``; may be traced, has no derivative.
             ``which`` then refers to ``theta = 1 / (l - sigma)``, as in SciPy: ``"LM"`` the nearest, ``"LA"`` the
-            nearest above, ``"SA"`` below. So do ``tol``, ``degeneracy_rtol``, the residuals and gaps of ``SolveInfo``;
-            its ``products`` count solves. An array is factorised by LU, a sparse matrix by SciPy's LU on the host.
+            nearest above, ``"SA"`` below. So do ``tol``, ``degeneracy_rtol`` and the gaps of ``SolveInfo``, whose
+            residuals are those of both problems; its ``products`` count solves. An array is factorised by LU, a sparse
+            matrix by SciPy's LU on the host.
         inverse: for an operator that only multiplies, or in place of those factors: a function of one vector, or a
             ``LinearOperator``, that solves ``(a - sigma b) x = y`` to ``sqrt(eps)`` or better. It decides the accuracy
             of the result and is not differentiated: the derivative is that of the equation.
