@@ -388,6 +388,31 @@ def test_a_tie_at_the_cut_is_nan():
     assert np.all(np.isnan(jax.grad(lambda a: jnp.sum(jnp.abs(truncax.teig(a, 2).eigenvectors + 1)))(a)))
 
 
+def test_jordan_blocks_are_nan_and_not_wrong():
+    """A simple value beside a kept Jordan block, and beside zeros whose discarded part is nilpotent."""
+    beside = jnp.asarray([[3.0, 1, 1, 1], [0, 2, 1, 1], [0, 0, 2, 1], [0, 0, 0, 0.5]])
+    nilpotent = jnp.asarray([[2.0, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+
+    def gradient(a, k, left):
+        return jax.grad(lambda a: truncax.teig(a, k, left=left).eigenvalues[0].real)(a)[:, 0]
+
+    np.testing.assert_allclose(gradient(beside, 1, False), [1, 1, 2, 1.6], atol=1e-12)
+    np.testing.assert_allclose(gradient(nilpotent, 1, True), [1, 0.5, 0.75, 0.875], atol=1e-12)
+    for a, k, left in ((beside, 3, False), (beside, 4, True), (nilpotent, 2, True), (nilpotent, 3, False)):
+        assert np.all(np.isnan(gradient(a, k, left)))
+    np.testing.assert_allclose(gradient(nilpotent, 2, False), [1, 0.5, 0.75, 0.875], atol=1e-12)
+    values, _, L = truncax.teig(nilpotent, 2, left=True)
+    np.testing.assert_allclose(values, [2, 0], atol=1e-12)
+    assert np.all(np.isnan(L[:, 0]))
+
+
+def test_left_vectors_that_fail_leave_the_values():
+    a = jnp.asarray(random(np.random.default_rng(20), (30, 30), False))
+    values, _, L = truncax.teig(a, 2, left=True, derivative=Implicit(max_steps=4))
+    np.testing.assert_allclose(values, truncax.teig(a, 2).eigenvalues, atol=1e-12)
+    assert np.all(np.isnan(L))
+
+
 def test_rank_deficient():
     """Zero values have only zeros beside them: no derivative of their own, and none that spoils the others'."""
     rng = np.random.default_rng(11)
@@ -561,6 +586,14 @@ def test_shifts_that_are_refused():
         truncax.teig(jnp.diag(jnp.arange(1.0, 9.0)), 2, sigma=3.0)
     with pytest.raises(TypeError, match="a is real"):
         truncax.teig(a, 2, sigma=1j)
+    # Next to one eigenvalue, the others have lost their digits.
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    near = jnp.asarray(q @ np.diag(np.r_[1.0, np.linspace(2, 20, 59)]) @ q.T + 0.1 * np.outer(q[:, 0], q[:, 1]))
+    for solver in (Arnoldi(), Dense()):
+        _, info = truncax.teig(near, 4, sigma=1 + 1e-11, solver=solver, return_info=True, on_failure="keep")
+        assert info.status == Status.SHIFT_SINGULAR
+        _, info = truncax.teig(near, 4, sigma=1 + 1e-5, solver=solver, return_info=True)
+        assert info.status == Status.CONVERGED
     with pytest.raises(ValueError, match="inverse must solve"):
         truncax.teig(a, 2, sigma=0.3, inverse=lambda y: y)
     with pytest.raises(ValueError, match="needs a matrix that can be factorised"):
@@ -604,7 +637,7 @@ def test_bad_matrices():
         truncax.teig(jnp.eye(80).at[0, 0].set(jnp.inf), 1)
     with pytest.raises(ValueError, match="linear operator"):
         truncax.teig(truncax.linear_operator(lambda x: x + 1.0, shape=(80, 80), dtype=float), 1)
-    with pytest.raises(NotImplementedError, match="b is built"):
+    with pytest.raises(NotImplementedError, match="b and solve_b are built"):
         truncax.invariant_subspace(square(), 2, hermitian=False, b=jnp.eye(12))
     with pytest.raises(TypeError, match="hermitian must be"):
         truncax.invariant_subspace(square(), 2, hermitian=None)

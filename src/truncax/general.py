@@ -52,7 +52,7 @@ def teig(
         left: also return the left eigenvectors. They take one more solve, by a and its adjoint, and then the gradient
             of the eigenvalues takes none.
         solver: ``Arnoldi(...)``, ``Dense()``, or SciPy's ``Arpack(...)`` on the host; by default ``Dense()`` for n up
-            to 64 and k above a third of n, else ``Arnoldi()``.
+            to 64 or k above a third of n, else ``Arnoldi()``.
         derivative: ``Implicit(...)``, the options of the derivative: its linear solve, its ``mode``; ``preconditioner``
             and ``polish`` are not built for general matrices.
         v0: where the iterative solver starts; its derivative is zero. A vector (n,) or (..., n), or a block of columns
@@ -87,11 +87,15 @@ def teig(
 
     Undefined, and what you get there:
         - single pairs of a multiplet: differences below ``degeneracy_rtol`` count as zero; exact for first derivatives
-          of ``sum f(l)`` if a has as many eigenvectors, else there is no derivative. Use
+          of ``sum f(l)`` if a has as many eigenvectors. Where the kept pairs have fewer eigenvectors than values (a
+          Jordan block) the derivatives of all of them, and left eigenvectors, are NaN: use
           ``invariant_subspace(hermitian=False)``, which needs no eigenvectors.
         - eigenvalues and vectors where a discarded eigenvalue equals a kept one: NaN, and ``info.status`` is
           ``CUT_DEGENERATE``.
-        - vectors of zero eigenvalues under ``"LM"``, where all that is discarded is zero too: taken as zero.
+        - vectors of zero eigenvalues under ``"LM"``, where all that is discarded is zero too: taken as zero; the
+          derivative of such eigenvalues depends on the basis. Left eigenvectors are NaN if what is discarded is not
+          zero itself (nilpotent): keep fewer.
+        - left eigenvectors whose solve fails are NaN, and with them the gradient of the eigenvalues, not the values.
 
     The error of the vectors and of their derivative grows with the condition of the eigenvectors: 5e-9 where that is
     1e5. A derivative whose linear solve does not converge in ``Implicit.max_steps`` is NaN.

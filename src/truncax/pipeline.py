@@ -13,7 +13,7 @@ from jax import Array
 
 from .complement.solve import SolveOptions
 from .failure import poison
-from .numerics.derivative import diagonal_eigh, diagonal_svd, stationary, triangular_eig
+from .numerics.derivative import diagonal_eigh, diagonal_svd, stationary, triangular_eig, with_tangent_of
 from .numerics.gauge import phases
 from .numerics.gram import inverse_root
 from .numerics.products import adjoint, matmul, times
@@ -28,7 +28,7 @@ from .operators.shifted import Shifted
 from .options import LOBPCG, Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SCHUR, ATTACH_SINGULAR
-from .rules.eig import left_vectors
+from .rules.eig import left_eigenvectors, left_vectors
 from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
 from .rules.settings import solve_options, threshold
@@ -230,9 +230,9 @@ def general(
         R, others = R * phase, []
         if left:
             Y = left_vectors(wide, Q, T, size=size, which=which, options=options)
-            L = matmul(Y, adjoint(jnp.linalg.inv(W))) * phase
-            exact = stationary(_two_sided_quotient, wide, (L, R))
-            values, others = jax.lax.stop_gradient(values) + (exact - jax.lax.stop_gradient(exact)), [L]
+            norm = jnp.maximum(size, found.norm)
+            L = left_eigenvectors(wide, Y, W, values, size=norm, options=options) * phase
+            values, others = with_tangent_of(values, stationary(_two_sided_quotient, wide, (L, R))), [L]
         values = values * operator.scale.astype(values.dtype)
         values = values if shift is None else shift.values(values)
         return _finish((R, values, *others), info, fill, R.dtype), info

@@ -214,19 +214,37 @@ def triangular_eig(t: Array, threshold: Array) -> tuple[Array, Array]:
     """``(l, w)`` with ``t w = w diag(l)`` and unit columns w, for a matrix whose *value* is upper triangular.
 
     Tangents: ``N = w^-1 dt w``, ``dl = diag N``, ``dw = w (F o N)``, ``F_ij = 1 / (l_j - l_i)``, zero for differences
-    up to ``threshold``, less what each column has along itself: ``w_j^H dw_j = 0``.
+    up to ``threshold``, less what each column has along itself: ``w_j^H dw_j = 0``. NaN where t has fewer eigenvectors
+    than values, so that w has no inverse to rounding.
     """
     return jnp.diagonal(t), triangular_eigenvectors(t)
+
+
+def independent(w: Array) -> Array:
+    """Whether the columns of ``w`` (k, k) are linearly independent beyond rounding."""
+    s = jnp.linalg.svd(jax.lax.stop_gradient(w), compute_uv=False)
+    return s[-1] > negligible(w.dtype) * s[0]
 
 
 @triangular_eig.defjvp
 def _triangular_eig_jvp(primals, tangents):
     (t, threshold), (dt, _) = primals, tangents
     values, w = triangular_eig(t, threshold)
-    n = jnp.linalg.solve(w, matmul(dt, w))
+    n = times(jnp.linalg.solve(w, matmul(dt, w)), jnp.where(independent(w), 1, jnp.nan))
     dw = matmul(w, n * difference_quotients(values, threshold))
     along = jnp.sum(jnp.conj(w) * dw, axis=0)
     return (values, w), (jnp.diagonal(n), dw - w * along[None, :])
+
+
+@jax.custom_jvp
+def with_tangent_of(value: Array, other: Array) -> Array:
+    """``value``, with the derivative of ``other``, which is the same but for errors and may be NaN."""
+    return value
+
+
+@with_tangent_of.defjvp
+def _with_tangent_of_jvp(primals, tangents):
+    return with_tangent_of(*primals), tangents[1]
 
 
 def spectral_function(f: Any, h: Array) -> Array:

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..complement.solve import CoupledSystem, SolveOptions, solve_coupled
-from ..numerics.products import adjoint, matmul, project_out, times
-from ..numerics.tolerances import negligible
+from ..numerics.derivative import independent
+from ..numerics.products import adjoint, column_norms, matmul, project_out, times
+from ..numerics.tolerances import negligible, shift_tolerance
 from ..operators.operator import LinearOperator
 
 
@@ -101,7 +102,23 @@ def schur_tangent(
 def left_vectors(
     operator: LinearOperator, Q: Array, T: Array, *, size: Array, which: str, options: SolveOptions
 ) -> Array:
-    """``Y`` (n, k) with ``Y^H A = T Y^H`` and ``Y^H Q = 1``, by the adjoint of the system of ``schur_system``."""
+    """``Y`` (n, k) with ``Y^H A = T Y^H`` and ``Y^H Q = 1``, by the adjoint of the system of ``schur_system``.
+
+    There a column needs those after it. Where one of these is masked and was not zero, because what is discarded is
+    nilpotent and not zero, the columns before it are wrong: ``left_eigenvectors`` measures that.
+    """
     system, factors = schur_system(operator, Q, T, size, which)
     Z = solve_coupled(system.adjoint(), project_out(Q, operator.apply_adjoint(Q)), options)
     return Q + project_out(Q, Z * jnp.conj(factors)[None, :])
+
+
+def left_eigenvectors(
+    operator: LinearOperator, Y: Array, W: Array, values: Array, *, size: Array, options: SolveOptions
+) -> Array:
+    """``L = Y W^-H`` (n, k) with ``L^H A = diag(l) L^H``; NaN where that does not hold or W has no inverse."""
+    L = matmul(Y, adjoint(jnp.linalg.inv(W)))
+    rest = operator.apply_adjoint(L) - L * jnp.conj(values)[None, :]
+    rest, lengths = (column_norms(lax.stop_gradient(x)) for x in (rest, L))
+    good = rest <= (shift_tolerance(size.dtype) + 16 * options.tol) * size * lengths
+    good = (good | options.keep) & independent(W)
+    return times(L, jnp.where(good, 1, jnp.nan).astype(size.dtype))

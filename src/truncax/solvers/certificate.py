@@ -19,6 +19,7 @@ from ..numerics.tolerances import (
 )
 from ..operators.operator import LinearOperator, Scaled, scaled
 from ..operators.pencil import Inverse, Pencil
+from ..operators.promoted import promoted
 from ..operators.quotient import Quotient
 from ..operators.shifted import Shifted
 from ..results import SolveInfo, Status
@@ -140,7 +141,7 @@ def certify_eigenpairs(
 
 
 def certify_schur(
-    operator: LinearOperator,
+    operator: Scaled,
     shift: Shifted | None,
     found: SchurVectors,
     which: str,
@@ -157,12 +158,17 @@ def certify_schur(
     others = jnp.where(jnp.isfinite(leftover.real), ranking(leftover, which), -jnp.inf)
     noise = rounding_floor(tol.dtype, size, found.iterations) * _relative(found.norm, found.largest)
     conditions = [(linear, Status.NOT_LINEAR), (finite, Status.NON_FINITE)]
+    residuals: Array | float = 0.0
+    limit: Array | float = 0.0
     if shift is not None:
-        regular, wrong, left = _is_inverted(shift, jax.random.normal(key, (size, 1), shift.dtype))
+        z = jax.random.normal(key, (size, 1), shift.dtype)
+        regular, wrong, left = _is_inverted(shift, z)
+        residuals = _shifted_residuals(shift, found, operator.scale, z)
+        limit = jnp.maximum(tol, shift_tolerance(shift.dtype)) + _NOISE * left
         inverted = left <= shift_tolerance(shift.dtype)
         conditions = [(inverted, Status.NOT_INVERSE), (regular, Status.SHIFT_SINGULAR), *conditions]
         noise = noise + _NOISE * wrong
-    soundness = Soundness(conditions, noise)
+    soundness = Soundness(conditions, noise, residuals, limit)
     ranks = ranking(values, which), others
     return _info(found.largest, values, leftover, ranks, found, 2 * operator.opaque, size, tol, soundness)
 
@@ -278,6 +284,15 @@ def _pencil_residuals(a: Scaled, b: Scaled | None, values: Array, x: Array, z: A
     if b is not None:
         values, Bx, size = values * b.scale, b.apply(x), _norm(b, z)
     return column_norms(a.apply(x) - times(Bx, values)) / (_norm(a, z) + jnp.abs(values) * size)
+
+
+def _shifted_residuals(shift: Shifted, found: SchurVectors, scale: Array, z: Array) -> Array:
+    """``||A Q - Q H|| / (||A|| + |l|)`` for each Schur vector, with ``H = sigma + T^-1``; for the same reason."""
+    Q, T = found.Q, found.T * scale.astype(found.T.dtype)
+    H = shift.core(T)
+    rest = promoted(shift.inner, Q.dtype).apply(Q) - matmul(Q, H)
+    size = jnp.maximum(_norm(shift.inner, z), _relative(column_norms(shift.inner.apply(z)), column_norms(z))[0])
+    return column_norms(rest) / (size + jnp.abs(jnp.diagonal(H)))
 
 
 def _norm(a: LinearOperator, z: Array) -> Array:
