@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import linalg as linalg
 from . import preconditioners as preconditioners
 from . import rules as rules
 from . import testing as testing

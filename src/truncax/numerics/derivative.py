@@ -247,6 +247,17 @@ def _with_tangent_of_jvp(primals, tangents):
     return with_tangent_of(*primals), tangents[1]
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def value_by(cheap: Callable[[Any], Any], function: Callable[[Any], Any], x: Any) -> Any:
+    """``function(x)``, for which ``cheap(x)`` stands where no derivative is asked for."""
+    return cheap(x)
+
+
+@value_by.defjvp
+def _value_by_jvp(cheap, function, primals, tangents):
+    return jax.jvp(function, primals, tangents)
+
+
 def spectral_function(f: Any, h: Array) -> Array:
     """``f(h)`` of a Hermitian matrix, with its first and second derivative; the third raises.
 

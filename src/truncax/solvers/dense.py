@@ -12,18 +12,20 @@ from .refine import finish_schur, triplet_residuals
 def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
     """All singular values of the array by LAPACK or cuSOLVER, the k best triplets by ``which`` kept.
 
-    A long array is first reduced by QR, a wide one transposed: LAPACK takes up to twice as long for a wide one.
+    A long array is first reduced by QR, a wide one transposed: LAPACK takes up to twice as long for a wide one. Where
+    all are kept they are those of ``jnp.linalg.svd``, to the sign.
     """
     m, n = operator.shape
-    a = operator.array if m >= n else adjoint(operator.array)
-    q, r = jnp.linalg.qr(a) if m != n else (None, a)
+    part = k < min(m, n)
+    a = adjoint(operator.array) if m < n and part else operator.array
+    q, r = jnp.linalg.qr(a) if m != n and part else (None, a)
     p, s, vh = jnp.linalg.svd(r, full_matrices=False)
     if which == "SM":
         p, s, vh = p[:, ::-1], s[::-1], vh[::-1]
     U, V = p[:, :k] if q is None else matmul(q, p[:, :k]), adjoint(vh[:k])
-    U, V = (U, V) if m >= n else (V, U)
+    U, V = (V, U) if m < n and part else (U, V)
     residuals = triplet_residuals(operator, U, s[:k], V, operator.apply(V))
-    W = p[:, k : k + MOST_LEFTOVERS] if m == n else adjoint(vh[k : k + MOST_LEFTOVERS])
+    W = p[:, k : k + MOST_LEFTOVERS] if a.shape[0] <= a.shape[1] else adjoint(vh[k : k + MOST_LEFTOVERS])
     return Triplets(U, s[:k], V, residuals, s[k:], W, jnp.int32(0), jnp.int32(2 * k), jnp.ones((), bool))
 
 
