@@ -123,6 +123,7 @@ OTHERS = (
     truncax.fix_gauge,
     truncax.complete_multiplet,
     truncax.mask_multiplet,
+    truncax.show_progress,
     truncax.linalg.svd,
     truncax.linalg.svdvals,
     truncax.linalg.eigh,

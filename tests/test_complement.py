@@ -28,7 +28,7 @@ def system_and_leftovers(which, complex_):
         s = s[::-1] if which == "svd SM" else s
         C = jnp.diag(s[:K]).astype(a.dtype)
         system = singular_system(operator, U[:, :K], C, V[:, :K], size, which[-2:])
-        return system, singular_deflation(operator, U[:, :K], V[:, :K], U[:, K : K + 6])
+        return system, singular_deflation(operator, U[:, :K], V[:, :K], U[:, K : K + 6].T)
     signs = np.where(np.arange(N) % 2, -1, 1) if which in ("LM", "BE") else 1
     a = jnp.asarray(hermitian(rng, values * signs, complex_))
     operator = Hermitian(DenseOperator.of(a))
@@ -38,7 +38,7 @@ def system_and_leftovers(which, complex_):
     Q, values = Q[:, order[which]], values[order[which]]
     H = jnp.diag(values[:K]).astype(a.dtype)
     system = invariant_system(operator, Q[:, :K], H, size, which).system
-    return system, invariant_deflation(operator, Q[:, :K], Q[:, K : K + 6])
+    return system, invariant_deflation(operator, Q[:, :K], Q[:, K : K + 6].T)
 
 
 @COMPLEX

@@ -99,7 +99,7 @@ def test_the_leftovers_of_a_native_solver_are_ritz_vectors_or_zero(is_hermitian)
             return lanczos(operator, 3, "LA", Lanczos(), tol, None, key).W
         return golub_kahan(operator, 3, GolubKahan(), tol, None, key).W
 
-    W = np.asarray(leftovers(jnp.asarray(a)))
+    W = np.asarray(leftovers(jnp.asarray(a))).T
     gram, projected = W.T @ W, W.T @ (a if is_hermitian else a.T @ a) @ W
     count = round(np.trace(gram))
     assert 10 <= count < W.shape[1]

@@ -378,7 +378,9 @@ def test_a_failed_solve_is_nan(function):
     a = jnp.asarray(hermitian(np.random.default_rng(0), 0.97 ** np.arange(40)))
 
     def loss(a):
-        vectors = kept(function, 3, max_steps=1)(a)[1 if function is truncax.teigh else 0]
+        # The leftovers of a full decomposition make the solve direct; the native solvers' do not.
+        native = truncax.GolubKahan() if function in (truncax.tsvd, truncax.singular_subspaces) else truncax.Lanczos()
+        vectors = kept(function, 3, max_steps=1)(a, solver=native)[1 if function is truncax.teigh else 0]
         return jnp.sum(jnp.abs(vectors) ** 3)
 
     gradient = jax.grad(loss)

@@ -28,6 +28,7 @@ from .results import (
     TSVDResult,
 )
 from .rules import derivative_info
+from .solvers.progress import show_progress
 
 __version__ = _version("truncax")
 
@@ -62,6 +63,7 @@ __all__ = [
     "low_rank_approximation",
     "mask_multiplet",
     "matrix_function",
+    "show_progress",
     "singular_subspaces",
     "spectral_projector",
     "teig",

@@ -19,7 +19,7 @@ from .operators.function import linear_operator
 from .operators.operator import LinearOperator
 from .operators.preconditioning import as_preconditioner
 from .operators.promoted import promoted, result_type
-from .options import LOBPCG, Arnoldi, Arpack, Dense, Implicit, Propack
+from .options import LOBPCG, Arnoldi, Arpack, Dense, Implicit, Krylov, Propack
 
 ON_FAILURE = ("raise", "nan", "keep")
 
@@ -309,6 +309,19 @@ def check_preconditioned(solver: Any, which: str, sigma: Any, a: Array | LinearO
         raise ValueError(f"solver=LOBPCG() finds which='SA' or 'LA', got {which!r}; use solver=truncax.Lanczos()")
     inverse = as_preconditioner(solver.preconditioner, a.shape[-1], computing_dtype(a.dtype))
     return dataclasses.replace(solver, preconditioner=inverse)
+
+
+def check_callback(callback: Any, solver: Any) -> Any:
+    """The solver, which reports to ``callback``."""
+    if callback is None:
+        return solver
+    if not isinstance(solver, Krylov | LOBPCG):
+        raise ValueError(
+            f"callback reports the restarts of an iterative solver, {solver!r} has none: leave callback out"
+        )
+    if solver.callback not in (None, callback):
+        raise ValueError(f"callback is given twice: {callback!r} and {solver.callback!r} of the solver")
+    return dataclasses.replace(solver, callback=callback)
 
 
 def check_key(key: Any, solver: Any) -> Array | None:

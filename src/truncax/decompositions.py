@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jax import Array
@@ -23,6 +24,7 @@ def tsvd(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -54,6 +56,10 @@ def tsvd(
         tol: the largest allowed ``||a v - s u||`` and ``||a^H u - s v||``, relative to ``s_1``. By default
             ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside it:
             ``(10 + sqrt(max(m, n)) + 2 restarts) eps``.
+        callback: called on the host while an iterative solver runs, every fourth restart and at its end, as
+            ``callback(iteration, converged, residuals)``: restarts so far, how many of the k have converged, estimated
+            residuals (k,) relative to ``s_1``. ``truncax.show_progress`` prints them. Of a batch or under ``vmap`` it
+            is called more often, for each member on its own. Define it once: a new lambda each time compiles each time.
         on_failure: ``"raise"``: an error where values are concrete, NaN results where they are traced (jit, vmap,
             scan); ``"nan"``: NaN always; ``"keep"``: the results as they are. A derivative whose linear solve fails
             is NaN under the first two, and as the solve left it under ``"keep"``.
@@ -100,7 +106,7 @@ def tsvd(
     Source: Naumann, arXiv:2511.14651 (derivative); Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005) (solver).
 
     """
-    (U, S, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=True)
+    (U, S, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, callback, on_failure, vectors=True)
     result = TSVDResult(U, S, Vh)
     return (result, info) if return_info else result
 
@@ -115,6 +121,7 @@ def singular_subspaces(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -133,6 +140,7 @@ def singular_subspaces(
         v0: as for ``tsvd``.
         key: as for ``tsvd``.
         tol: as for ``tsvd``, relative to ``s_1``.
+        callback: as for ``tsvd``.
         on_failure: as for ``tsvd``.
         return_info: also return a ``SolveInfo``.
 
@@ -163,7 +171,7 @@ def singular_subspaces(
     Source: Naumann, arXiv:2511.14651; the subspace form is derived in ``truncax.rules.svd``.
 
     """
-    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, callback, on_failure, vectors=False)
     result = SingularSubspaces(U, C, Vh)
     return (result, info) if return_info else result
 
@@ -182,6 +190,7 @@ def teigh(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -222,6 +231,7 @@ def teigh(
         tol: the largest allowed ``||a x - l x||``, relative to the largest magnitude of an eigenvalue seen.
             By default ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside
             it: ``(10 + sqrt(n) + 2 restarts) eps``.
+        callback: as for ``tsvd``.
         on_failure: ``"raise"``, ``"nan"`` or ``"keep"``, as for ``tsvd``.
         return_info: also return a ``SolveInfo``.
 
@@ -272,7 +282,7 @@ def teigh(
 
     """
     (Q, values), info = of_hermitian(
-        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True
+        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, callback, on_failure, vectors=True
     )
     result = TEighResult(values, Q)
     return (result, info) if return_info else result
@@ -293,6 +303,7 @@ def invariant_subspace(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -319,6 +330,7 @@ def invariant_subspace(
         v0: as for ``teigh``.
         key: as for ``teigh``.
         tol: as for ``teigh``.
+        callback: as for ``teigh``.
         on_failure: as for ``teigh``.
         return_info: also return a ``SolveInfo``.
 
@@ -348,11 +360,13 @@ def invariant_subspace(
 
     """
     if not _is_hermitian(hermitian, b, solve_b):
-        parts, info = general(a, k, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False)
+        parts, info = general(
+            a, k, which, sigma, inverse, solver, derivative, v0, key, tol, callback, on_failure, vectors=False
+        )
         result = InvariantSubspace(*parts)
         return (result, info) if return_info else result
     (Q, H), info = of_hermitian(
-        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=False
+        a, k, b, solve_b, which, sigma, inverse, solver, derivative, v0, key, tol, callback, on_failure, vectors=False
     )
     result = InvariantSubspace(Q, H)
     return (result, info) if return_info else result

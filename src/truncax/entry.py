@@ -9,6 +9,7 @@ from jax import Array
 
 from . import pipeline
 from .arguments import (
+    check_callback,
     check_general,
     check_host_solver,
     check_key,
@@ -45,6 +46,7 @@ def singular(
     v0: Any,
     key: Any,
     tol: Any,
+    callback: Any,
     on_failure: Any,
     *,
     vectors: bool,
@@ -57,7 +59,8 @@ def singular(
     check_smallest(which, solver, derivative, v0, key)
     check_host_solver(solver, k, a, which)
     v0, key, tol = check_start(v0, a, solver, rows=True), check_key(key, solver), _tolerance(tol, a)
-    solver = solver or choose_svd(k, a, which, starts=v0 is not None or key is not None)
+    solver = solver or choose_svd(k, a, which, starts=any(x is not None for x in (v0, key, callback)))
+    solver = check_callback(callback, solver)
     basis = _basis_size(solver, a, k)
     with forward_mode_explained(derivative.mode):
         parts, info = pipeline.singular(
@@ -84,6 +87,7 @@ def hermitian(
     v0: Any,
     key: Any,
     tol: Any,
+    callback: Any,
     on_failure: Any,
     *,
     vectors: bool,
@@ -103,8 +107,9 @@ def hermitian(
     check_plain(b, sigma, solver, derivative)
     check_host_solver(solver, k, a, which)
     v0, key, tol = check_start(v0, a, solver, rows=False), check_key(key, solver), _tolerance(tol, a)
-    starts = v0 is not None or key is not None
+    starts = any(x is not None for x in (v0, key, callback))
     solver = solver or (choose_eig(k, a, starts) if multiplies else choose_eigh(k, a, starts))
+    solver = check_callback(callback, solver)
     basis = _basis_size(solver, a, k)
     with forward_mode_explained(derivative.mode):
         parts, info = (pipeline.quotient if multiplies else pipeline.hermitian)(
@@ -141,6 +146,7 @@ def general(
     v0: Any,
     key: Any,
     tol: Any,
+    callback: Any,
     on_failure: Any,
     *,
     vectors: bool,
@@ -158,7 +164,8 @@ def general(
     check_host_solver(solver, k, a, which)
     v0, key = check_start(v0, a, solver, rows=False, parts=True), check_key(key, solver)
     tol = _tolerance(tol, a)
-    solver = solver or choose_eig(k, a, starts=v0 is not None or key is not None)
+    solver = solver or choose_eig(k, a, starts=any(x is not None for x in (v0, key, callback)))
+    solver = check_callback(callback, solver)
     basis = _basis_size(solver, a, k)
     with forward_mode_explained(derivative.mode):
         parts, info = pipeline.general(

@@ -60,9 +60,11 @@ def raise_if_failed(
     if not failed:
         return
     statuses = np.asarray(info.status)
-    count = (
-        f" in {np.sum(~np.asarray(info.converged))} of {statuses.size} members of the batch" if statuses.ndim else ""
-    )
+    count = ""
+    if statuses.ndim:
+        where = [", ".join(map(str, index)) for index in np.argwhere(~np.asarray(info.converged))]
+        shown = "; ".join(where[:5]) + ("; ..." if len(where) > 5 else "")
+        count = f" in {len(where)} of {statuses.size} members of the batch (at {shown})"
     if np.any(statuses == Status.NON_FINITE):
         raise ValueError(f"a must be finite, got NaN or infinite entries{count}")
     if np.any(statuses == Status.NOT_LINEAR):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ def low_rank_approximation(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -50,6 +52,7 @@ def low_rank_approximation(
         v0: as for ``tsvd``.
         key: as for ``tsvd``.
         tol: as for ``tsvd``.
+        callback: as for ``tsvd``.
         on_failure: as for ``tsvd``.
         return_info: also return a ``SolveInfo``.
 
@@ -74,7 +77,7 @@ def low_rank_approximation(
 
     """
     _refuse_pytrees(a, "singular_subspaces", hermitian=False)
-    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, on_failure, vectors=False)
+    (U, C, Vh), info = singular(a, k, which, solver, derivative, v0, key, tol, callback, on_failure, vectors=False)
     approximation = matmul(matmul(U, C), Vh)
     return (approximation, info) if return_info else approximation
 
@@ -89,6 +92,7 @@ def spectral_projector(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -103,6 +107,7 @@ def spectral_projector(
         v0: as for ``teigh``.
         key: as for ``teigh``.
         tol: as for ``teigh``.
+        callback: as for ``teigh``.
         on_failure: as for ``teigh``.
         return_info: also return a ``SolveInfo``.
 
@@ -128,7 +133,7 @@ def spectral_projector(
 
     """
     _refuse_pytrees(a, "invariant_subspace", hermitian=True)
-    options = (solver, derivative, v0, key, tol, on_failure)
+    options = (solver, derivative, v0, key, tol, callback, on_failure)
     (Q, _), info = hermitian(a, k, None, None, which, None, None, *options, vectors=False)
     projector = matmul(Q, adjoint(Q))
     return (projector, info) if return_info else projector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jax import Array
@@ -25,6 +26,7 @@ def teig(
     v0: Any = None,
     key: Array | None = None,
     tol: Any = None,
+    callback: Callable | None = None,
     on_failure: str = "raise",
     return_info: bool = False,
 ) -> Any:
@@ -61,6 +63,7 @@ def teig(
         tol: the largest allowed ``||a x - l x||``, relative to the largest magnitude of an eigenvalue seen. By default
             ``eps^(5/6)``: 9e-14 in float64, 2e-6 in float32. What rounding leaves is allowed beside it: ``(10 + sqrt(n)
             + 2 restarts) eps``, relative to the norm of a, which may be the larger one.
+        callback: as for ``tsvd``.
         on_failure: ``"raise"``, ``"nan"`` or ``"keep"``, as for ``tsvd``.
         return_info: also return a ``SolveInfo``.
 
@@ -113,7 +116,7 @@ def teig(
 
     """
     (vectors, values, *others), info = general(
-        a, k, which, sigma, inverse, solver, derivative, v0, key, tol, on_failure, vectors=True, left=left
+        a, k, which, sigma, inverse, solver, derivative, v0, key, tol, callback, on_failure, vectors=True, left=left
     )
     result = TEigLeftResult(values, vectors, *others) if left else TEigResult(values, vectors)
     return (result, info) if return_info else result

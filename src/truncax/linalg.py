@@ -7,6 +7,7 @@ values are computed and returned, by the same routines, and the derivative is fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -31,6 +32,7 @@ class Options(TypedDict, total=False):
     v0: Any
     key: Array | None
     tol: Any
+    callback: Callable | None
     on_failure: str
 
 
@@ -57,7 +59,7 @@ def svd(
         subset_by_index: ``(i, j)``, the triplets from i to j - 1 of all, counted from the largest. As many as ``k=j``
             are computed. ``jnp.linalg`` has it on some devices only.
         k: static int, 1 <= k <= min(m, n), the number of triplets; all of them by default.
-        **options: beside k, ``solver``, ``derivative``, ``v0``, ``key``, ``tol`` and ``on_failure`` of
+        **options: beside k, ``solver``, ``derivative``, ``v0``, ``key``, ``tol``, ``callback`` and ``on_failure`` of
             ``truncax.tsvd`` (of ``truncax.teigh`` if ``hermitian``); without it ``derivative`` only.
 
     Returns:
@@ -155,7 +157,7 @@ def eigh(
             symmetrised all the same.
         k: static int, 1 <= k <= n; all pairs by default.
         which: with k, ``"LA"`` for the largest eigenvalues or ``"SA"`` for the smallest; it must be given.
-        **options: beside k, ``solver``, ``derivative``, ``v0``, ``key``, ``tol`` and ``on_failure`` of
+        **options: beside k, ``solver``, ``derivative``, ``v0``, ``key``, ``tol``, ``callback`` and ``on_failure`` of
             ``truncax.teigh``; without it ``derivative`` only.
 
     Returns:

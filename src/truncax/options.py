@@ -13,6 +13,11 @@ def _static(default: Any = None) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
+def _check_callback(value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"callback must be None or a function (iteration, converged, residuals), got {value!r}")
+
+
 def _check_count(name: str, value: Any, minimum: int = 1) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
         raise ValueError(f"{name} must be None or an int of at least {minimum}, got {value!r}")
@@ -36,6 +41,7 @@ class Krylov:
     ncv: int | None = _static()
     block_size: int | None = _static()
     max_restarts: int | None = _static()
+    callback: Any = dataclasses.field(default=None, metadata={"static": True})
 
     # Vectors that may have to be kept beside the k wanted ones.
     _more = 0
@@ -44,6 +50,7 @@ class Krylov:
         _check_count("ncv", self.ncv)
         _check_count("block_size", self.block_size)
         _check_count("max_restarts", self.max_restarts)
+        _check_callback(self.callback)
 
     def block(self, k: int, size: int) -> int:
         """The number of vectors that are multiplied at once, for k wanted pairs of a problem of this size."""
@@ -83,6 +90,7 @@ class GolubKahan(Krylov):
     - ``block_size``: how many vectors are multiplied at once. By default 1 below a size of 1536 (1024 for k >= 32),
       where the matrix sits in the cache, and 4 above, where a block product costs little more than one vector.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+    - ``callback``: what ``callback=`` of the functions sets.
 
     Source: Baglama and Reichel, SIAM J. Sci. Comput. 27 (2005).
     """
@@ -95,6 +103,7 @@ class Lanczos(Krylov):
 
     - ``ncv``, ``block_size``: as for ``GolubKahan``.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+    - ``callback``: what ``callback=`` of the functions sets.
 
     Source: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000).
     """
@@ -111,6 +120,7 @@ class Arnoldi(Krylov):
       by default ``max(2 k, k + 24)``, for blocks ``max(2 k, k + 48)``.
     - ``block_size``: how many vectors are multiplied at once, by default 1.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
+    - ``callback``: what ``callback=`` of the functions sets.
 
     Source: Stewart, SIAM J. Matrix Anal. Appl. 23 (2002).
     """
@@ -138,6 +148,7 @@ class LOBPCG:
     - ``block_size``: how many vectors are multiplied and preconditioned at once; default 4 for arrays, 2 for operators,
       whose products with more cost as much for each. More vectors take fewer steps and more products.
     - ``max_iterations``: the number of block steps before it gives up; default 5000.
+    - ``callback``: what ``callback=`` of the functions sets.
 
     Example:
         >>> import jax.numpy as jnp, truncax
@@ -153,10 +164,12 @@ class LOBPCG:
     preconditioner: Any = None
     block_size: int | None = _static()
     max_iterations: int | None = _static()
+    callback: Any = dataclasses.field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
         _check_count("block_size", self.block_size)
         _check_count("max_iterations", self.max_iterations)
+        _check_callback(self.callback)
 
     def block(self, k: int, size: int) -> int:
         """The number of vectors of a step, for k wanted pairs of a problem of this size."""

@@ -15,7 +15,6 @@ from .complement.solve import SolveOptions
 from .failure import poison
 from .numerics.derivative import diagonal_eigh, diagonal_svd, stationary, triangular_eig, with_tangent_of
 from .numerics.gauge import phases
-from .numerics.gram import inverse_root
 from .numerics.products import adjoint, matmul, times
 from .numerics.tolerances import computing_dtype
 from .operators.convert import computing_operator
@@ -28,9 +27,10 @@ from .operators.shifted import Shifted
 from .options import LOBPCG, Implicit
 from .results import SolveInfo
 from .rules.attach import ATTACH_INVARIANT, ATTACH_SCHUR, ATTACH_SINGULAR
-from .rules.eig import left_eigenvectors, left_vectors
+from .rules.eig import left_eigenvectors, left_vectors, two_sided_quotient
 from .rules.eigh import invariant_deflation
 from .rules.polish import polished_pairs, polished_triplets
+from .rules.quotient import rayleigh_ritz_under_b
 from .rules.settings import solve_options, threshold
 from .rules.svd import singular_deflation
 from .solvers.certificate import (
@@ -44,7 +44,7 @@ from .solvers.certificate import (
     tied_schur,
     tied_triplets,
 )
-from .solvers.found import Eigenpairs, Triplets, conjugate, largest_singular
+from .solvers.found import Eigenpairs, Triplets, conjugate, largest_singular, relative_residual
 from .solvers.refine import finish_eigenpairs, finish_quotient, finish_triplets, orthonormal
 from .solvers.select import EighSolver, EigSolver, SvdSolver, solve_eig, solve_eigh, solve_svd
 
@@ -162,16 +162,11 @@ def quotient(
         values = fixed.values(times(found.values, solved.scale))
         soundness = sound_quotient(fixed, found, schur.norm, values, matmul(found.Q, R), tol, _key(key))
         info = certify_eigenpairs(solved, found, which, tol, soundness)
-        residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
+        residual = relative_residual(found, found.largest)
         tied, unit = jnp.any(tied_pairs(found, which)), jnp.ones_like(found.largest)
         options = solve_options(derivative, operator, residual, None, unit, singular=tied, keep=not fill)
         Q, _ = ATTACH_SCHUR[derivative.mode](operator, found.Q, T, found.largest, options, of_schur)
-        # Both forms at what moves: orthonormal under B again, to every order, and stationary at eigenvectors.
-        X = matmul(Q, R)
-        X = matmul(X, inverse_root(matmul(adjoint(X), ours.b.apply(X)), jnp.int32(k)))
-        H = matmul(adjoint(X), times(ours.form(X), 1 / operator.scale))
-        H = (H + adjoint(H)) / 2
-        H = jnp.diag(found.values).astype(H.dtype) + (H - jax.lax.stop_gradient(H))
+        X, H = rayleigh_ritz_under_b(ours, matmul(Q, R), found.values, operator.scale)
         if not vectors:
             return _finish((X, ours.core(times(H, operator.scale))), info, fill, a.dtype), info
         theta, u = diagonal_eigh(H, threshold(derivative, operator) * found.largest)
@@ -216,7 +211,7 @@ def general(
         measured = found._replace(residuals=found.pair_residuals) if vectors else found
         info = certify_schur(solved, frozen(shift), measured, which, tol, finite, linear, _key(key))
         wide, size = promoted(operator, found.Q.dtype), found.largest
-        residual = jnp.max(found.residuals) / jnp.where(size > 0, size, 1)
+        residual = relative_residual(found, size)
         tied, unit = tied_schur(found, which), jnp.ones_like(size)
         options = solve_options(derivative, operator, residual, None, unit, singular=tied, keep=not fill)
         Q, T = ATTACH_SCHUR[derivative.mode](wide, found.Q, found.T, size, options, which)
@@ -232,18 +227,12 @@ def general(
             Y = left_vectors(wide, Q, T, size=size, which=which, options=options)
             norm = jnp.maximum(size, found.norm)
             L = left_eigenvectors(wide, Y, W, values, size=norm, options=options) * phase
-            values, others = with_tangent_of(values, stationary(_two_sided_quotient, wide, (L, R))), [L]
+            values, others = with_tangent_of(values, stationary(two_sided_quotient, wide, (L, R))), [L]
         values = values * operator.scale.astype(values.dtype)
         values = values if shift is None else shift.values(values)
         return _finish((R, values, *others), info, fill, R.dtype), info
 
     return _over_batch(one, a, v0)
-
-
-def _two_sided_quotient(operator: LinearOperator, vectors: tuple[Array, Array]) -> Array:
-    """``l_j^H A r_j / l_j^H r_j``, stationary at left and right eigenvectors."""
-    L, R = vectors
-    return jnp.sum(jnp.conj(L) * operator.apply(R), axis=0) / jnp.sum(jnp.conj(L) * R, axis=0)
 
 
 def _key(key: Array | None) -> Array:
@@ -268,7 +257,7 @@ def _preconditioned(
 def _polish_triplets(operator: Scaled, found: Triplets, which: str, size: Array, derivative: Implicit) -> Triplets:
     options = _singular_options(operator, found, size, derivative)
     U, V, spent = polished_triplets(operator, found.U, found.s, found.V, size=size, which=which, options=options)
-    spent = found.products + spent + 2 * found.W.shape[1]
+    spent = found.products + spent + 2 * found.W.shape[0]
     U, V = orthonormal(U), orthonormal(V)
     found = finish_triplets(operator, U, V, found.leftover, found.W, found.iterations, spent, found.verified)
     if which != "SM":
@@ -280,7 +269,7 @@ def _polish_triplets(operator: Scaled, found: Triplets, which: str, size: Array,
 def _polish_pairs(operator: Scaled, found: Eigenpairs, which: str, derivative: Implicit) -> Eigenpairs:
     options = _invariant_options(operator, found, derivative)
     Q, spent = polished_pairs(operator, found.Q, found.values, size=found.largest, which=which, options=options)
-    spent = found.products + spent + found.W.shape[1]
+    spent = found.products + spent + found.W.shape[0]
     return finish_eigenpairs(
         operator, orthonormal(Q), which, found.leftover, found.W, found.largest, found.iterations, spent, found.verified
     )
@@ -295,16 +284,17 @@ def _singular_options(
     *,
     keep: bool = False,
 ) -> SolveOptions:
-    leftovers = singular_deflation(operator, found.U, found.V, found.W) if found.W.shape[1] else None
-    residual, unit = jnp.max(found.residuals) / jnp.where(size > 0, size, 1), jnp.ones_like(operator.scale)
+    given = found.U, found.V, found.W, found.W_values
+    leftovers = singular_deflation(operator, *given) if found.W.shape[0] else None
+    residual, unit = relative_residual(found, size), jnp.ones_like(operator.scale)
     return solve_options(derivative, operator, residual, leftovers, unit, singular=tied, keep=keep)
 
 
 def _invariant_options(
     operator: Scaled, found: Eigenpairs, derivative: Implicit, tied: Array | None = None, *, keep: bool = False
 ) -> SolveOptions:
-    leftovers = invariant_deflation(operator, found.Q, found.W) if found.W.shape[1] else None
-    residual = jnp.max(found.residuals) / jnp.where(found.largest > 0, found.largest, 1)
+    leftovers = invariant_deflation(operator, found.Q, found.W, found.W_values) if found.W.shape[0] else None
+    residual = relative_residual(found, found.largest)
     return solve_options(derivative, operator, residual, leftovers, operator.scale, singular=tied, keep=keep)
 
 

@@ -18,7 +18,7 @@ from jax.scipy.linalg import cho_solve
 from .numerics.products import times
 from .operators.convert import computing_operator, given_matrix
 from .operators.entries import entries, inside
-from .operators.host_factors import IncompleteLU, SparseLU, shift_below
+from .operators.host_factors import Incomplete, SparseLU, shift_below
 from .operators.operator import LinearOperator, frozen
 
 __all__ = ["chebyshev", "cholesky", "incomplete_lu", "jacobi", "sparse_lu"]
@@ -170,7 +170,8 @@ def incomplete_lu(a: Any, *, shift: Any = 0.0, drop_tol: float = 1e-3, fill_fact
     operator, found = _sparse(a, "incomplete_lu")
     n = operator.shape[0]
     shifted = _minus(*found, _shift(shift, operator), n)
-    return jax.tree_util.Partial(IncompleteLU.solve, IncompleteLU.of(*shifted, n, float(drop_tol), float(fill_factor)))
+    kind = Incomplete(float(drop_tol), float(fill_factor))
+    return jax.tree_util.Partial(SparseLU.solve, SparseLU.of(*shifted, n, kind=kind))
 
 
 def chebyshev(a: Any, *, shift: Any = 0.0, degree: int = 16, lower: Any = None, upper: Any = None) -> Any:

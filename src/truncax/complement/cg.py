@@ -64,14 +64,14 @@ def block_cg(
     wanted = ~(norms <= negligible(b.dtype) * jnp.max(norms))
     scale = jnp.where(wanted, norms, 1)
     rows = times(b, jnp.where(wanted, 1 / scale, 0)[:, None])
-    x, r = (jnp.zeros_like(rows), rows) if preconditioner is None else preconditioner.start(rows)
-    z = r if preconditioner is None else preconditioner.apply(r)
+    x, known = (jnp.zeros_like(rows), rows) if preconditioner is None else preconditioner.start(rows)
+    r = project(rows - matvec(x)) if known is None else known
     rr, hopeless = row_inner(r, r), jnp.isnan(tol)
     start = _State(
         x=x,
         r=r,
-        p=z,
-        rz=row_inner(r, z),
+        p=jnp.zeros_like(r),
+        rz=jnp.full_like(rr, jnp.inf),
         rr=rr,
         curvature=jnp.zeros_like(norms),
         active=wanted & ~hopeless & ~(rr <= tol * jnp.abs(tol)),
@@ -83,22 +83,22 @@ def block_cg(
         return jnp.any(s.active) & (s.steps < max_steps)
 
     def step(s: _State) -> _State:
-        q = matvec(s.p)
-        pq = row_inner(s.p, q)
-        quotient = pq / jnp.where(s.active, row_inner(s.p, s.p), 1)
-        curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
-        definite = ~(quotient <= singular_curvature(b.dtype) * curvature)
-        active = s.active & definite
-        alpha = jnp.where(active, s.rz / jnp.where(active, pq, 1), 0)
-        x = s.x + times(s.p, alpha[:, None])
-        r = project(s.r - times(q, alpha[:, None]))
-        z = r if preconditioner is None else preconditioner.apply(r)
-        rr, rz = row_inner(r, r), row_inner(r, z)
-        beta = jnp.where(active, rz / jnp.where(active, s.rz, 1), 0)
+        z = s.r if preconditioner is None else preconditioner.apply(s.r)
+        rz = row_inner(s.r, z)
+        beta = jnp.where(s.active, rz / jnp.where(s.active, s.rz, 1), 0)
         p = z + times(s.p, beta[:, None])
-        reached = rr <= tol * jnp.abs(tol)
-        broken = s.broken | (s.active & ~(definite & jnp.isfinite(rr) & (reached | (rz > 0))))
-        active = active & ~broken & ~reached
+        q = matvec(p)
+        pq = row_inner(p, q)
+        quotient = pq / jnp.where(s.active, row_inner(p, p), 1)
+        curvature = jnp.where(s.active, jnp.maximum(s.curvature, jnp.abs(quotient)), s.curvature)
+        definite = ~(quotient <= singular_curvature(b.dtype) * curvature) & (rz > 0)
+        active = s.active & definite
+        alpha = jnp.where(active, rz / jnp.where(active, pq, 1), 0)
+        x = s.x + times(p, alpha[:, None])
+        r = project(s.r - times(q, alpha[:, None]))
+        rr = row_inner(r, r)
+        broken = s.broken | (s.active & ~(definite & jnp.isfinite(rr)))
+        active = active & ~broken & ~(rr <= tol * jnp.abs(tol))
         return _State(x, r, p, rz, rr, curvature, active, broken, s.steps + 1)
 
     end = lax.while_loop(running, step, start)

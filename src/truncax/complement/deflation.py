@@ -12,6 +12,9 @@ in exact arithmetic; with rounding and poor W it takes up to six times the steps
 With ``C W = W diag(theta) + R`` and ``W^H R = 0``, ``K_j W = W E_j + beta_j R``: all of it comes from the products of a
 vector with W and R, which are read twice a step, for the coefficients and for the combination, and from ``R^H R``.
 Nothing cancels there, even where E_j is as small as the gap.
+
+Where the columns of W are eigenvectors of C to rounding, there is no R: x_0 is then, up to what W does not span, the
+solution, and one product shows it.
 """
 
 from collections.abc import Callable
@@ -37,11 +40,11 @@ class Spectral(NamedTuple):
 
 class Deflation(NamedTuple):
     """``basis`` (2p, n), the rows of W and of R, ``gram = R^H R`` (p, p) and ``theta`` (p,), with ``W^H C W =
-    diag(theta)`` and ``C W = W diag(theta) + R``.
+    diag(theta)`` and ``C W = W diag(theta) + R``; ``basis`` (p, n) and no ``gram`` where R is rounding.
     """
 
     basis: Array
-    gram: Array
+    gram: Array | None
     theta: Array
 
 
@@ -57,10 +60,15 @@ def deflation(C: Callable[[Array], Array], W: Array) -> Deflation:
     return Deflation(*lax.stop_gradient((jnp.concatenate([W.T, R.T]), matmul(R.T, jnp.conj(R)), theta)))
 
 
-class Preconditioner(NamedTuple):
-    """``start`` gives x_0 and its residual from b, ``apply`` gives z from r; all carried as rows."""
+def by_eigenvectors(W: Array, theta: Array) -> Deflation:
+    """The deflation by rows ``W`` (p, n) that are eigenvectors of C to rounding, with the eigenvalues ``theta``."""
+    return Deflation(*lax.stop_gradient((W, None, theta)))
 
-    start: Callable[[Array], tuple[Array, Array]]
+
+class Preconditioner(NamedTuple):
+    """``start`` gives x_0 and its residual from b, None if it is to be measured, ``apply`` gives z from r; by rows."""
+
+    start: Callable[[Array], tuple[Array, Array | None]]
     apply: Callable[[Array], Array]
 
 
@@ -79,6 +87,8 @@ def preconditioner(
     e = alpha[:, None] + beta[:, None] * theta[None, :]
     known = e > singular_curvature(theta.dtype) * size
     inverse = jnp.where(known, 1 / jnp.where(known, e, 1), 0)
+    if gram is None:
+        return _by_eigenvectors(basis, inverse, known, size, inner)
     weight = times(inverse, beta[:, None])
 
     def along(r: Array) -> tuple[Array, Array]:
@@ -103,5 +113,27 @@ def preconditioner(
         z = inner(r - combined(c, y))
         c, d = along(z)
         return z + matmul(x - jnp.where(known, c, 0) - times(d, weight), basis[:p])
+
+    return Preconditioner(start, apply)
+
+
+def _by_eigenvectors(
+    W: Array, inverse: Array, known: Array, size: Array, inner: Callable[[Array], Array] | None
+) -> Preconditioner:
+    """The same by rows ``W`` with ``K_j W = W E_j``; ``inverse`` is ``E_j^-1``, zero where it is not ``known``."""
+
+    def along(r: Array) -> Array:
+        return materialised(adjoint(matmul(W, adjoint(r))))
+
+    def start(b: Array) -> tuple[Array, None]:
+        return matmul(times(along(b), inverse), W), None
+
+    def apply(r: Array) -> Array:
+        c = along(r)
+        outside = jnp.where(known, c, 0)
+        if inner is None:
+            return times(r, 1 / size) + matmul(times(c, inverse) - times(outside, 1 / size), W)
+        z = inner(r - matmul(outside, W))
+        return z + matmul(times(c, inverse) - jnp.where(known, along(z), 0), W)
 
     return Preconditioner(start, apply)

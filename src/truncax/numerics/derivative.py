@@ -64,32 +64,24 @@ hermitian_product.defjvp(_hermitian_product_jvp, symbolic_zeros=True)
 
 
 class Side(enum.Enum):
-    """Which product with a root F of ``B = F F^H``."""
+    """Which product with a root F of ``B = F F^H``: of its inverse or not, of the adjoint of that or not."""
 
-    ROOT = "F"
-    ADJOINT = "F^H"
-    INVERSE = "F^-1"
-    INVERSE_ADJOINT = "F^-H"
+    ROOT = False, False
+    ADJOINT = False, True
+    INVERSE = True, False
+    INVERSE_ADJOINT = True, True
 
     @property
     def adjoint(self) -> Side:
         """The side of the adjoint product."""
-        return {
-            Side.ROOT: Side.ADJOINT,
-            Side.ADJOINT: Side.ROOT,
-            Side.INVERSE: Side.INVERSE_ADJOINT,
-            Side.INVERSE_ADJOINT: Side.INVERSE,
-        }[self]
+        inverted, turned = self.value
+        return Side((inverted, not turned))
 
     @property
     def inverse(self) -> Side:
         """The side of the inverse product."""
-        return {
-            Side.ROOT: Side.INVERSE,
-            Side.ADJOINT: Side.INVERSE_ADJOINT,
-            Side.INVERSE: Side.ROOT,
-            Side.INVERSE_ADJOINT: Side.ADJOINT,
-        }[self]
+        inverted, turned = self.value
+        return Side((not inverted, turned))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

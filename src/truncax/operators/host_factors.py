@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,22 @@ _MOST = 4
 _TOGETHER = 4
 
 
+class Incomplete(NamedTuple):
+    """Incomplete factors ``M = L U`` of a Hermitian matrix, whose solve is made Hermitian: ``(M^-1 + M^-H) / 2``."""
+
+    drop_tol: float
+    fill_factor: float
+
+
+Kind = str | Incomplete
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SparseLU:
     """The factors of a matrix, from its entries, more than one at a place if so.
 
-    ``kind``: "definite", which has a root as well, "hermitian" or "general".
+    ``kind``: "definite", which has a root as well, "hermitian", "general" or ``Incomplete(...)``.
     """
 
     values: Array
@@ -46,10 +56,10 @@ class SparseLU:
     column: Array
     digest: Array
     size: int = field(metadata={"static": True})
-    kind: str = field(metadata={"static": True})
+    kind: Kind = field(metadata={"static": True})
 
     @classmethod
-    def of(cls, values: Array, row: Array, column: Array, size: int, *, kind: str) -> SparseLU:
+    def of(cls, values: Array, row: Array, column: Array, size: int, *, kind: Kind) -> SparseLU:
         """Factorises."""
         like = jax.ShapeDtypeStruct((8,), jnp.uint32)
         digest = call_on_host(partial(_digest, size, kind), like, values, row, column)
@@ -123,11 +133,11 @@ def _diagonal(entries: np.ndarray) -> csc_array:
     return csc_array((entries, (index, index)), shape=(entries.size, entries.size))
 
 
-_factors: OrderedDict[bytes, _Factor] = OrderedDict()
+_factors: OrderedDict[bytes, Any] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _digest(size: int, kind: Any, *entries: np.ndarray) -> np.ndarray:
+def _digest(size: int, kind: Kind, *entries: np.ndarray) -> np.ndarray:
     digest = hashlib.blake2b(repr((size, kind, entries[0].dtype.str)).encode(), digest_size=32)
     for part in entries:
         digest.update(part.tobytes())
@@ -135,15 +145,14 @@ def _digest(size: int, kind: Any, *entries: np.ndarray) -> np.ndarray:
 
 
 def _with_factor(
-    function: Callable[[_Factor, np.ndarray], np.ndarray],
+    function: Callable[[Any, np.ndarray], np.ndarray],
     size: int,
-    kind: str,
+    kind: Kind,
     digest: np.ndarray,
     values: np.ndarray,
     row: np.ndarray,
     column: np.ndarray,
     x: np.ndarray,
-    make: Callable[..., Any] | None = None,
 ) -> np.ndarray:
     if not x.any():
         return np.zeros_like(x)
@@ -152,7 +161,9 @@ def _with_factor(
         factor = _factors.get(key)
         if factor is None:
             matrix = coo_array((values, (row, column)), shape=(size, size)).tocsc()
-            factor = _factors[key] = (make or partial(_Factor, kind=kind))(matrix)
+            factor = _factors[key] = (
+                _Incomplete(matrix, kind) if isinstance(kind, Incomplete) else _Factor(matrix, kind)
+            )
         _factors.move_to_end(key)
         while len(_factors) > _MOST:
             _factors.popitem(last=False)
@@ -167,42 +178,14 @@ def _root_product(side: Side, factor: _Factor, x: np.ndarray) -> np.ndarray:
     return factor.root_product(side, x)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class IncompleteLU:
-    """Incomplete factors ``M = L U`` of a Hermitian matrix, whose solve is made Hermitian: ``(M^-1 + M^-H) / 2``."""
-
-    values: Array
-    row: Array
-    column: Array
-    digest: Array
-    size: int = field(metadata={"static": True})
-    drop_tol: float = field(metadata={"static": True})
-    fill_factor: float = field(metadata={"static": True})
-
-    @classmethod
-    def of(cls, values: Array, row: Array, column: Array, size: int, drop_tol: float, fill_factor: float) -> Any:
-        """Factorises."""
-        kind = ("incomplete", drop_tol, fill_factor)
-        digest = call_on_host(partial(_digest, size, kind), jax.ShapeDtypeStruct((8,), jnp.uint32), values, row, column)
-        return cls(values, row, column, digest, size, drop_tol, fill_factor)
-
-    def solve(self, b: Array) -> Array:
-        """The solve for a block of columns; NaN if a pivot is zero."""
-        make = partial(_Incomplete, drop_tol=self.drop_tol, fill_factor=self.fill_factor)
-        call = partial(_with_factor, partial(_solve, False), self.size, "incomplete", make=make)
-        like = jax.ShapeDtypeStruct(b.shape, b.dtype)
-        return call_on_host(call, like, self.digest, self.values, self.row, self.column, b)
-
-
 class _Incomplete:
-    def __init__(self, matrix: csc_array, drop_tol: float, fill_factor: float) -> None:
+    def __init__(self, matrix: csc_array, kind: Incomplete) -> None:
         self.lu: SuperLU | None = None
         try:
             self.lu = spilu(
                 matrix,
-                drop_tol=drop_tol,
-                fill_factor=fill_factor,
+                drop_tol=kind.drop_tol,
+                fill_factor=kind.fill_factor,
                 permc_spec="MMD_AT_PLUS_A",
                 diag_pivot_thresh=0.0,
                 options={"SymmetricMode": True},

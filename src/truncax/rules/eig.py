@@ -122,3 +122,9 @@ def left_eigenvectors(
     good = rest <= (shift_tolerance(size.dtype) + 16 * options.tol) * size * lengths
     good = (good | options.keep) & independent(W)
     return times(L, jnp.where(good, 1, jnp.nan).astype(size.dtype))
+
+
+def two_sided_quotient(operator: LinearOperator, vectors: tuple[Array, Array]) -> Array:
+    """``l_j^H A r_j / l_j^H r_j``, stationary at left and right eigenvectors."""
+    L, R = vectors
+    return jnp.sum(jnp.conj(L) * operator.apply(R), axis=0) / jnp.sum(jnp.conj(L) * R, axis=0)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..complement.deflation import Deflation, Spectral, deflation
+from ..complement.deflation import Deflation, Spectral, by_eigenvectors, deflation
 from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
@@ -53,9 +53,14 @@ def discarded_part(operator: LinearOperator, Q: Array) -> Callable[[Array], Arra
     return lambda y: project_out(Q, operator.apply(y))
 
 
-def invariant_deflation(operator: LinearOperator, Q: Array, W: Array) -> Deflation:
-    """The deflation of the complement system by ``W``, orthonormal columns outside the kept ones."""
-    return deflation(discarded_part(operator, Q), project_out(Q, W))
+def invariant_deflation(operator: LinearOperator, Q: Array, W: Array, values: Array | None = None) -> Deflation:
+    """The deflation of the complement system by the rows of ``W``, orthonormal and outside the kept ones.
+
+    ``values``: their eigenvalues, where they are eigenvectors to rounding.
+    """
+    if values is not None:
+        return by_eigenvectors(W, values)
+    return deflation(discarded_part(operator, Q), project_out(Q, W.T))
 
 
 class InvariantSystem(NamedTuple):

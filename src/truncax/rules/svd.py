@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..complement.deflation import Deflation, Spectral, deflation
+from ..complement.deflation import Deflation, Spectral, by_eigenvectors, deflation
 from ..complement.solve import Solve, SolveOptions, System, solve_self_adjoint
 from ..numerics.products import adjoint, matmul, project_out, times
 from ..numerics.tolerances import negligible
@@ -51,13 +51,21 @@ def discarded_part(operator: LinearOperator, U: Array, V: Array) -> tuple[Callab
     return forward, adjoint_
 
 
-def singular_deflation(operator: LinearOperator, U: Array, V: Array, W: Array) -> Deflation:
-    """The deflation of the complement system by ``W``, orthonormal, on the shorter side (the left one if m = n)."""
+def singular_deflation(
+    operator: LinearOperator, U: Array, V: Array, W: Array, values: Array | None = None
+) -> Deflation:
+    """The deflation of the complement system by the rows of ``W``, orthonormal, on the shorter side (the left one if
+    m = n).
+
+    ``values``: their singular values, where they are singular vectors to rounding.
+    """
+    if values is not None:
+        return by_eigenvectors(W, values**2)
     m, n = operator.shape
     if m > n:
         return singular_deflation(Adjoint(operator), V, U, W)
     Ap, ApH = discarded_part(operator, U, V)
-    return deflation(lambda w: Ap(ApH(w)), project_out(U, W))
+    return deflation(lambda w: Ap(ApH(w)), project_out(U, W.T))
 
 
 def masked_inverse(C: Array, size: Array) -> Array:

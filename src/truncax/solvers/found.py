@@ -12,9 +12,9 @@ MOST_LEFTOVERS = 24
 class Triplets(NamedTuple):
     """``U`` (m, k), ``s`` (k,) best first, ``V`` (n, k), measured residuals; leftover Ritz values; the work done.
 
-    Where the leftovers are fewer than their array, the rest is -inf (for eigenpairs inf). ``W`` (min(m, n), p): Ritz
-    vectors of the leftovers next to the cut on the shorter side (the left one if m = n), orthonormal, or zero where
-    there is none.
+    Where the leftovers are fewer than their array, the rest is -inf (for eigenpairs inf). ``W`` (p, min(m, n)), by
+    rows: Ritz vectors of the leftovers next to the cut on the shorter side (the left one if m = n), orthonormal, or
+    zero where there is none. ``W_values`` (p,), their values, where they are singular vectors to rounding; else None.
 
     ``verified``: the solver made sure that no better triplet was missed.
     """
@@ -28,11 +28,12 @@ class Triplets(NamedTuple):
     iterations: Array
     products: Array
     verified: Array
+    W_values: Array | None = None
 
 
 class Eigenpairs(NamedTuple):
-    """``values`` (k,) best first, ``Q`` (n, k), measured residuals; leftover Ritz values, best first; ``W`` (n, p) as
-    for triplets; the ``largest`` magnitude of an eigenvalue that was seen, kept or not; the work done.
+    """``values`` (k,) best first, ``Q`` (n, k), measured residuals; leftover Ritz values, best first; ``W`` (p, n) and
+    ``W_values`` as for triplets; the ``largest`` magnitude of an eigenvalue that was seen, kept or not; the work done.
 
     ``verified``: the solver made sure that no better pair was missed.
     """
@@ -46,6 +47,7 @@ class Eigenpairs(NamedTuple):
     iterations: Array
     products: Array
     verified: Array
+    W_values: Array | None = None
 
 
 class SchurVectors(NamedTuple):
@@ -80,6 +82,11 @@ def conjugate(found: SchurVectors) -> SchurVectors:
 def largest_singular(found: Triplets) -> Array:
     """The largest singular value that was seen, kept or not."""
     return jnp.maximum(jnp.max(found.s), jnp.max(found.leftover, initial=0))
+
+
+def relative_residual(found: Triplets | Eigenpairs | SchurVectors, largest: Array) -> Array:
+    """The largest residual, relative to the ``largest`` value."""
+    return jnp.max(found.residuals) / jnp.where(largest > 0, largest, 1)
 
 
 def best_first(values: Array, which: str, count: Array | int | None = None) -> Array:

@@ -189,5 +189,5 @@ def golub_kahan(
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, -jnp.inf)[k:]
     # The probe has displaced most leftovers: those from before it are the better ones.
-    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end)).T
+    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end))
     return finish_triplets(operator, U, V, leftover, W, end.restart.restarts + 1, end.products, end.restart.done)

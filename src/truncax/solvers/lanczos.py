@@ -176,7 +176,7 @@ def lanczos(
     Q = matmul(end.ritz[:, :k].T, end.Q[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, jnp.inf)[k:]
     # The probe has displaced most leftovers: those from before it are the better ones.
-    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end)).T
+    W = jnp.where(end.restart.probed >= 0, end.W, leftovers(end))
     largest = jnp.maximum(jnp.abs(end.top), jnp.abs(end.bottom))
     return finish_eigenpairs(
         operator, Q, which, leftover, W, largest, end.restart.restarts + 1, end.products, end.restart.done

@@ -27,6 +27,7 @@ from ..numerics.tolerances import epsilon, rounding_floor, semiorthogonal
 from ..operators.operator import LinearOperator
 from ..options import LOBPCG
 from .found import MOST_LEFTOVERS, Eigenpairs
+from .progress import report
 from .refine import finish_eigenpairs
 from .restart import SETTLED, probe_length
 from .small import hermitian_rayleigh_ritz
@@ -59,6 +60,7 @@ class _State(NamedTuple):
     keep: Array
     values: Array
     trailing: Array
+    residuals: Array
     largest: Array
     low: Array
     top: Array
@@ -154,6 +156,8 @@ def lobpcg(
         keep = jnp.where(found | end, set_aside, k + (rows - k) // 2)
         keep = jnp.where(probing, (rows - s.aside) // 2, keep)
         keep = jnp.minimum(jnp.where(s.filled >= n, rows, keep), count).astype(jnp.int32)
+        residuals = jnp.where(probing, s.residuals, norms[:k] / jnp.where(largest > 0, largest, 1))
+        report(options.callback, s.restarts + 1, full | found | better, end, residuals * largest <= floor, residuals)
 
         # The first that have not converged; what has, or is not there, gives way to a random direction.
         wanted = ~converged & live[:looked]
@@ -169,6 +173,7 @@ def lobpcg(
             keep=keep,
             values=jnp.where(probing, s.values, values),
             trailing=jnp.where(probing & live, values, toward * jnp.inf),
+            residuals=residuals,
             largest=largest,
             probed=s.probed + 1,
             full=full,
@@ -219,6 +224,7 @@ def lobpcg(
         keep=jnp.int32(0),
         values=jnp.zeros((rows,), real),
         trailing=jnp.full((rows,), toward * jnp.inf, real),
+        residuals=jnp.full((k,), jnp.inf, real),
         largest=zero,
         low=zero,
         top=zero,
@@ -242,5 +248,5 @@ def lobpcg(
     count = jnp.where(s.aside > 0, s.aside, s.filled)
     behind = (index >= k) & (index < count)
     leftover = jnp.concatenate([jnp.where(behind, s.values, toward * jnp.inf), s.trailing])
-    W = jnp.where(behind[:, None], s.Q, 0)[k : k + MOST_LEFTOVERS].T
+    W = jnp.where(behind[:, None], s.Q, 0)[k : k + MOST_LEFTOVERS]
     return finish_eigenpairs(operator, s.Q[:k].T, which, leftover, W, s.largest, s.restarts + 1, s.products, s.verified)

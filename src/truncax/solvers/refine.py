@@ -131,7 +131,7 @@ def finish_quotient(operator: Scaled, quotient: Quotient, found: SchurVectors, w
         Q,
         residuals,
         found.leftover.real,
-        Q[:, :0],
+        Q[:, :0].T,
         found.largest,
         found.iterations,
         found.products + 2 * k,

@@ -15,6 +15,7 @@ from jax import Array
 
 from ..numerics.tolerances import epsilon
 from ..options import Krylov
+from .progress import report
 
 # Probability allowed for a missed pair to stay hidden from the probe.
 _RISK = 1e-3
@@ -29,7 +30,7 @@ _STRIDE = 8
 
 class Plan(NamedTuple):
     """The static sizes of an iteration: k wanted of ``size``, ``ncv`` basis vectors, ``block`` of them multiplied at
-    once, ``given`` to start with.
+    once, ``given`` to start with; who is told about it.
     """
 
     k: int
@@ -37,6 +38,7 @@ class Plan(NamedTuple):
     ncv: int
     size: int
     given: int
+    callback: Callable | None
 
     @property
     def wait(self) -> int:
@@ -47,7 +49,7 @@ class Plan(NamedTuple):
 def plan(options: Krylov, k: int, size: int, start: Array | None) -> Plan:
     """The sizes that ``options`` ask for."""
     given = 0 if start is None else start.shape[0]
-    return Plan(k, options.block(k, size), options.basis_size(k, size), size, given)
+    return Plan(k, options.block(k, size), options.basis_size(k, size), size, given, options.callback)
 
 
 class Ritz(NamedTuple):
@@ -145,7 +147,7 @@ def next_restart(
     at ``cut``, by default k: the second member of a conjugate pair whose first is wanted does not.
     """
     values, bounds, depth, largest = ritz
-    k, block, ncv, size, _ = plan
+    k, block, ncv, size, _, callback = plan
     cut = k if cut is None else cut
     index = jnp.arange(ncv, dtype=jnp.int32)
     leftover = (index >= cut) & (index < filled)
@@ -168,6 +170,9 @@ def next_restart(
     rising = leftover & (depth <= reach) & (bounds > jnp.maximum(2 * SETTLED * depth, floor))
     verified = probing & unchanged & settled & ~jnp.any(rising) & (probed >= needed)
     done = (converged & ((filled >= size) | verified)) | ~jnp.isfinite(largest)
+    restarts = state.restarts + state.rotate.astype(jnp.int32)
+    relative = bounds[:k] / jnp.where(largest > 0, largest, 1)
+    report(callback, restarts + 1, state.rotate, done, bounds[:k] <= floor, relative)
 
     fresh = converged & jnp.where(probing, ~unchanged, settled | (filled <= cut))
     # What the first fresh block displaced is missing from the bounds, so a second one keeps no leftovers.
@@ -198,5 +203,5 @@ def next_restart(
         excess=excess,
         done=done,
         cycles=state.cycles + 1,
-        restarts=state.restarts + state.rotate.astype(jnp.int32),
+        restarts=restarts,
     )
