@@ -152,6 +152,13 @@ def test_a_parted_pair_is_probed_beyond_its_second_member():
     assert parted <= whole + 10
 
 
+@pytest.mark.parametrize(("complex_", "k"), [(False, 3), (True, 4)])
+def test_the_native_solver_goes_on_where_arpack_ends(complex_, k):
+    a = jnp.asarray(spread(np.random.default_rng(1), 90, complex_))
+    after, alone = (truncax.teig(a, k, which="LR", solver=s, return_info=True)[1] for s in (Arpack(), Arnoldi()))
+    assert 2 * after.iterations < alone.iterations
+
+
 def test_an_imaginary_start_of_a_real_matrix_is_as_good_as_a_real_one():
     """The phase of an eigenvector is free, and a start may lie in its imaginary part alone."""
     rng = np.random.default_rng(4)
