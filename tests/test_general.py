@@ -339,6 +339,8 @@ def test_phases_and_the_basis_are_free():
     assert defect(both, lambda r: jnp.sum(jnp.abs(r.left_eigenvectors * r.eigenvectors + m[0, 0]))) > 0.01
     span = truncax.invariant_subspace(a, 4, hermitian=False)
     assert defect(span, lambda r: (jnp.sum(quadratic(r.Q, m)) + jnp.trace(mm(r.H, r.H))).real) <= 1e-14
+    # Not so for the Hermitian part of its cotangent alone.
+    assert defect(span, lambda r: jnp.trace(mm(r.H, r.H, r.H)).real) <= 1e-13
     assert defect(span, lambda r: jnp.abs(r.H[0, 1] ** 2 + r.H[0, 0])) > 0.01
 
     fixed = truncax.fix_gauge(one)
@@ -718,3 +720,14 @@ def test_what_does_not_converge_says_so():
     assert np.all(np.isnan(values))
     gradient = jax.grad(lambda a: truncax.teig(a, 4, derivative=Implicit(max_steps=4)).eigenvalues[0].real)(a)
     assert np.all(np.isnan(gradient))
+
+
+def test_a_derivative_that_did_not_converge_is_kept_where_asked():
+    a = jnp.asarray(random(np.random.default_rng(15), (30, 30), False))
+
+    def loss(a, on_failure):
+        derivative = Implicit(max_steps=4)
+        return jnp.sum(jnp.abs(truncax.teig(a, 2, derivative=derivative, on_failure=on_failure).eigenvectors) ** 4)
+
+    for on_failure, finite in (("nan", False), ("keep", True)):
+        assert np.all(np.isfinite(jax.grad(lambda a, o=on_failure: loss(a, o))(a))) == finite
