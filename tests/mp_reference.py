@@ -15,6 +15,16 @@ def sorted_eig(a, key, k):
     return [values[i] for i in order], columns
 
 
+def sorted_pencil(both, key, k):
+    """The same of ``a x = l b x``, b standing below a in one matrix; columns orthonormal under b."""
+    a, b = both[: both.cols, :], both[both.cols :, :]
+    values, columns = sorted_eig(b**-1 * a, key, k)
+    for j in range(k):
+        column = columns[:, j]
+        columns[:, j] = column / mpmath.sqrt((column.H * b * column)[0].real)
+    return values, columns
+
+
 def differences(function, a, directions, step="1e-12"):
     """The first derivative of ``function`` at ``a`` along the first direction, the second along both."""
     with mpmath.workdps(60):

@@ -10,7 +10,7 @@ from checks import check_adjoint, derivatives, mm
 from jax.experimental.sparse import BCSR
 from mp_reference import differences, sorted_eig
 from profiles import LONG, crossed
-from references import error, random
+from references import EPS, error, orthonormal, random
 
 import truncax
 from truncax import Arnoldi, Arpack, Dense, Implicit, Status
@@ -131,6 +131,43 @@ def test_far_from_normal():
     values, vectors = map(np.asarray, result)
     residual = np.abs(a @ vectors - vectors * values).max()
     assert residual <= 1e-13 * np.linalg.norm(a, 2)
+
+
+@pytest.mark.parametrize("solver", [Arnoldi(), Dense()])
+def test_rounding_is_that_of_the_norm(solver):
+    """No residual below a few ``eps ||A||`` can be had, here 1e6 times the largest eigenvalue; none is waited for."""
+    n, norm = 120, 1e6
+    core = np.diag(np.r_[1.0, np.linspace(0.9, -0.9, n - 1)])
+    core[0, -1] = norm
+    q = orthonormal(np.random.default_rng(0), n, n)
+    _, info = truncax.teig(jnp.asarray(q @ core @ q.T), 1, which="LR", solver=solver, return_info=True)
+    assert info.residual_norms[0] <= 20 * EPS * norm
+    assert info.products <= 400
+
+
+def test_a_parted_pair_is_probed_beyond_its_second_member():
+    """The gap that decides how long to look is that behind the pair, not the zero inside it."""
+    a = jnp.asarray(spread(np.random.default_rng(1), 90, complex_=False))
+    parted, whole = (truncax.teig(a, k, solver=Arnoldi(), return_info=True)[1].products for k in (3, 4))
+    assert parted <= whole + 10
+
+
+@pytest.mark.parametrize(("complex_", "k"), [(False, 3), (True, 4)])
+def test_the_native_solver_goes_on_where_arpack_ends(complex_, k):
+    a = jnp.asarray(spread(np.random.default_rng(1), 90, complex_))
+    after, alone = (truncax.teig(a, k, which="LR", solver=s, return_info=True)[1] for s in (Arpack(), Arnoldi()))
+    assert 2 * after.iterations < alone.iterations
+
+
+def test_an_imaginary_start_of_a_real_matrix_is_as_good_as_a_real_one():
+    """The phase of an eigenvector is free, and a start may lie in its imaginary part alone."""
+    rng = np.random.default_rng(4)
+    w = np.eye(90) + random(rng, (90, 90)) / 40
+    a = jnp.asarray(w @ np.diag(np.linspace(1, -1, 90)) @ np.linalg.inv(w))
+    options = {"which": "LR", "tol": 1e-6, "solver": Arnoldi(), "return_info": True}
+    (_, x), cold = truncax.teig(a, 1, **options)
+    real, imaginary = (truncax.teig(a, 1, v0=phase * x, **options)[1].products for phase in (1, 1j))
+    assert imaginary <= real + 10 < cold.products
 
 
 def test_start_batch_and_transforms():
@@ -302,6 +339,8 @@ def test_phases_and_the_basis_are_free():
     assert defect(both, lambda r: jnp.sum(jnp.abs(r.left_eigenvectors * r.eigenvectors + m[0, 0]))) > 0.01
     span = truncax.invariant_subspace(a, 4, hermitian=False)
     assert defect(span, lambda r: (jnp.sum(quadratic(r.Q, m)) + jnp.trace(mm(r.H, r.H))).real) <= 1e-14
+    # Not so for the Hermitian part of its cotangent alone.
+    assert defect(span, lambda r: jnp.trace(mm(r.H, r.H, r.H)).real) <= 1e-13
     assert defect(span, lambda r: jnp.abs(r.H[0, 1] ** 2 + r.H[0, 0])) > 0.01
 
     fixed = truncax.fix_gauge(one)
@@ -359,6 +398,36 @@ def solves(mutate):
 
     mutate(solve, "bicgstab", counting)
     return taken
+
+
+def test_the_solves_of_all_sides_cost_the_same(solves):
+    """What is kept lies to the right, or, the matrix turned, to the left, above or below; or above and below in one.
+
+    In the wrong half plane the part along the kept vectors, which is rounding error, grows, and the solve takes half as
+    long again or twice.
+    """
+    rng = np.random.default_rng(21)
+    depth = np.r_[np.linspace(0.6, 0, 4), -np.linspace(0.05, 1.5, 56)]
+    w = np.eye(60) + random(rng, (60, 60), True) / 30
+    a = w @ np.diag(depth + 1j * rng.uniform(-1, 1, 60)) @ np.linalg.inv(w)
+    above = 1j * (a + 2 * np.eye(60))
+    both = np.block([[above.real, -above.imag], [above.imag, above.real]])
+
+    def steps(a, which, k):
+        def loss(a):
+            vectors = truncax.teig(a, k, which=which, solver=Dense(), derivative=Implicit(tol=1e-13)).eigenvectors
+            return jnp.sum(jnp.abs(quadratic(vectors, m)) ** 2)
+
+        m = jnp.asarray(random(np.random.default_rng(0), a.shape, True))
+        solves.clear()
+        jax.grad(loss)(jnp.asarray(a))
+        jax.effects_barrier()
+        return max(solves)
+
+    taken = [steps(turn * a, which, 4) for which, turn in (("LR", 1), ("SR", -1), ("LI", 1j), ("SI", -1j))]
+    assert max(taken) <= 1.1 * min(taken), taken
+    # Seen from one side the spectrum is twice as long.
+    assert steps(both, "LI", 8) <= 3 * min(taken)
 
 
 def test_left_vectors_spare_the_solve_of_the_values(solves):
@@ -651,3 +720,14 @@ def test_what_does_not_converge_says_so():
     assert np.all(np.isnan(values))
     gradient = jax.grad(lambda a: truncax.teig(a, 4, derivative=Implicit(max_steps=4)).eigenvalues[0].real)(a)
     assert np.all(np.isnan(gradient))
+
+
+def test_a_derivative_that_did_not_converge_is_kept_where_asked():
+    a = jnp.asarray(random(np.random.default_rng(15), (30, 30), False))
+
+    def loss(a, on_failure):
+        derivative = Implicit(max_steps=4)
+        return jnp.sum(jnp.abs(truncax.teig(a, 2, derivative=derivative, on_failure=on_failure).eigenvectors) ** 4)
+
+    for on_failure, finite in (("nan", False), ("keep", True)):
+        assert np.all(np.isfinite(jax.grad(lambda a, o=on_failure: loss(a, o))(a))) == finite

@@ -107,6 +107,14 @@ def test_more_copies_than_a_block_has_vectors():
         np.testing.assert_allclose(found.eigenvalues, values[:8], atol=1e-13)
 
 
+def test_a_probe_that_settles_at_once_goes_on():
+    """Of a random vector nearly all lies in the 3: its Ritz value settles before it has shown the copy of 1."""
+    a = hermitian(np.random.default_rng(0), np.r_[1, 1, 1.5, np.full(295, 3.0), 50, 100])
+    found = jax.jit(lambda key: truncax.teigh(a, 2, which="SA", solver=LOBPCG(block_size=1), key=key).eigenvalues)
+    for seed in range(6):
+        np.testing.assert_allclose(found(jax.random.key(seed)), np.ones(2), atol=1e-12)
+
+
 def test_an_unreachable_tolerance_ends_with_what_there_is():
     a, inverse = problem("SA", False, np.float32)
     solver = LOBPCG(inverse, max_iterations=5)

@@ -53,6 +53,8 @@ def test_elsewhere_the_host_does_it():
     ours, theirs = (jax.jit(f)(jnp.asarray(h)) for f in (jax.lax.linalg.schur, module._schur_on_host))
     for x, y in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-13)
+    for x in jax.jit(module._schur_on_host)(jnp.full((3, 3), jnp.nan)):
+        assert np.all(np.isnan(x))
 
 
 def test_eigenvectors_of_triangular_matrices():

@@ -54,22 +54,24 @@ def propose_eigenvectors(
 def propose_schur_vectors(
     operator: Scaled, k: int, which: str, solver: Arpack, tol: Array, start: Array | None, key: Array
 ) -> tuple[Array, Array, Array]:
-    """Orthonormal rows (k + 1, n) that span the k eigenvectors of a general operator, conjugate pairs complete; whether
-    all went well, and the products with A.
+    """Rows (k, n) that span the k eigenvectors of a general operator; whether all went well, and the products with A.
+
+    Of a real one they are orthonormal, and (k + 1, n): conjugate pairs are complete.
     """
     n, name = operator.shape[1], {"+I": "LI", "-I": "SI"}.get(which, which)
+    real = not jnp.issubdtype(operator.dtype, jnp.complexfloating)
 
     def solve(a: HostLinearOperator, tol: float, v: np.ndarray) -> np.ndarray:
         options = {"ncv": solver.ncv, "maxiter": solver.max_iterations, "tol": tol, "v0": v}
         vectors = eigs(a, k, which=name, **options)[1].T
-        if np.iscomplexobj(a.dtype.type()):
+        if not real:
             return vectors
         # A pair spans what its real and imaginary parts span.
         parts = np.concatenate([vectors.real, vectors.imag])
         _, s, rows = np.linalg.svd(parts, full_matrices=False)
         return rows[s > np.sqrt(np.finfo(s.dtype).eps)]
 
-    return _call(solve, operator, min(k + 1, n), n, tol, start, key, solver.max_iterations is not None)
+    return _call(solve, operator, min(k + real, n), n, tol, start, key, solver.max_iterations is not None)
 
 
 class _HostOperator(HostLinearOperator):
