@@ -19,7 +19,8 @@ def grid(complex_=False):
     hop = np.exp(0.3j) if complex_ else 1.0
     line = scipy.sparse.diags_array([-np.conj(hop), 2.0, -hop], offsets=[-1, 0, 1], shape=(SIDE, SIDE))
     one = scipy.sparse.eye_array(SIDE)
-    potential = scipy.sparse.diags_array(np.random.default_rng(0).uniform(0, 8, N))
+    # A diagonal that varies: of an even one Jacobi makes nothing.
+    potential = scipy.sparse.diags_array(np.random.default_rng(0).uniform(0, 40, N))
     return (scipy.sparse.kron(line, one) + scipy.sparse.kron(one, line) + potential).tocsr()
 
 
@@ -43,7 +44,7 @@ def test_each_is_hermitian_and_definite_and_saves_products(name, complex_):
     _, plain = truncax.teigh(a, 4, which="SA", solver=truncax.LOBPCG(), return_info=True)
     (values, _), info = truncax.teigh(a, 4, which="SA", solver=truncax.LOBPCG(inverse), return_info=True)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(a.toarray())[:4], atol=1e-12)
-    assert int(info.products) < int(plain.products) * (0.95 if name == "jacobi" else 0.6)
+    assert int(info.products) < int(plain.products) * 0.6
 
 
 def test_the_exact_ones_are_inverses():

@@ -7,8 +7,8 @@ LOBPCG keeps three blocks of the same space and has to guard its small problem; 
 small problem that of a Hermitian matrix. Converged pairs stay in the basis, but nothing is spent on them.
 
 A basis that grew from few vectors may miss a copy of a repeated value. So when the wanted pairs have converged they are
-set aside, with the next Ritz vectors behind them, and a fresh random block outside of these starts a search of its
-own. It ends when its best pair has settled beyond the cut and enough steps were taken to show any better one
+set aside, with those behind them that are known as well, and a fresh random block outside of these starts a search of
+its own. It ends when its best pair has settled beyond the cut and enough steps were taken to show any better one
 (``solvers.restart``), with the gap measured in the preconditioned operator; or it finds a better pair, and all goes on.
 
 Source: Stathopoulos and McCombs, SIAM J. Sci. Comput. 29 (2007), for generalized Davidson; Knyazev, SIAM J. Sci.
@@ -35,6 +35,9 @@ from .start import start_block
 
 # The first steps go without the preconditioner: they show the far end of the spectrum, the unit of all residuals.
 _PLAIN = 3
+# A leftover may be set aside when its residual is below this part of its distance from the cut. Then it has less than
+# this part of any better vector, and what is left of that one outside is worse by the square, in the same unit.
+_KNOWN = 1e-2
 
 
 class _State(NamedTuple):
@@ -86,7 +89,7 @@ def lobpcg(
     n, dtype, real = operator.shape[1], operator.dtype, jnp.finfo(operator.dtype).dtype
     block, rows = options.block(k, n), options.basis_size(k, n)
     given = 0 if start is None else min(start.shape[0], rows - block)
-    looked, set_aside = min(k + block, rows), k + min(MOST_LEFTOVERS, (rows - k) // 2)
+    looked = min(k + max(block, min(MOST_LEFTOVERS, (rows - k) // 2)), rows)
     toward = 1 if which == "SA" else -1
     index = jnp.arange(rows, dtype=jnp.int32)
     random = random_directions(key, n, max(block, given), dtype)
@@ -149,11 +152,14 @@ def lobpcg(
         better = probing & (depth < -(10 * tol + 10 * epsilon(real)) * largest)
         settled = norms[0] <= jnp.maximum(SETTLED * depth, floor)
         needed = probe_length(depth * s.low / jnp.where(s.top > 0, s.top, 1), n, block)
-        found = ~probing & (count >= k) & jnp.all(converged[:k])
+        # A copy that is just rising has a part in several leftovers: set aside, they would hide it from the probe.
+        known = converged | (norms <= _KNOWN * toward * (values[:looked] - cut))
+        known = jnp.sum(jnp.cumprod(known.astype(jnp.int32)), dtype=jnp.int32)
+        found = ~probing & (count >= k) & jnp.all(converged[:k]) & (known > k)
         verified = (s.filled >= n) | (probing & ~better & settled & (s.probed >= needed))
         end = verified | (s.steps >= options.step_limit) | ~jnp.isfinite(largest)
         full = s.filled + block > rows
-        keep = jnp.where(found | end, set_aside, k + (rows - k) // 2)
+        keep = jnp.minimum(jnp.where(found, known, rows), k + (rows - k) // 2)
         keep = jnp.where(probing, (rows - s.aside) // 2, keep)
         keep = jnp.minimum(jnp.where(s.filled >= n, rows, keep), count).astype(jnp.int32)
         residuals = jnp.where(probing, s.residuals, norms[:k] / jnp.where(largest > 0, largest, 1))
@@ -248,5 +254,5 @@ def lobpcg(
     count = jnp.where(s.aside > 0, s.aside, s.filled)
     behind = (index >= k) & (index < count)
     leftover = jnp.concatenate([jnp.where(behind, s.values, toward * jnp.inf), s.trailing])
-    W = jnp.where(behind[:, None], s.Q, 0)[k : k + MOST_LEFTOVERS]
+    W = s.Q[k : k + MOST_LEFTOVERS]
     return finish_eigenpairs(operator, s.Q[:k].T, which, leftover, W, s.largest, s.restarts + 1, s.products, s.verified)
