@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def finish(process):
     ("checks", "devices"), [("layouts", 8), ("memory", 8), ("calls", 4), ("shard_map", 4), ("products", 4)]
 )
 def test_on_several_devices(checks, devices):
+    if checks == "products" and tuple(map(int, version("jax").split(".")[:2])) < (0, 9):
+        pytest.skip("jax 0.8 has no vmap of a psum inside shard_map")
     finish(start(devices, checks))
 
 
