@@ -21,7 +21,7 @@ def start(devices, *arguments):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err[-4000:]
     return out
 
