@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .numerics.devices import explicit_axes, is_split
 from .numerics.tolerances import computing_dtype
 from .operators.convert import given_matrix
 from .operators.entries import can_be_factorised
@@ -29,6 +30,11 @@ def check_matrix(a: Any, *, hermitian: bool, square: bool = False) -> Array | Li
     a = given_matrix(a, hermitian=hermitian)
     if (hermitian or square) and a.shape[-1] != a.shape[-2]:
         raise ValueError(f"a must be square for an eigenproblem, got shape {a.shape}")
+    if not isinstance(a, LinearOperator) and (axes := explicit_axes(a)):
+        raise ValueError(
+            f"a is split over {axes}, explicit axes of a mesh: call this function inside "
+            "jax.sharding.auto_axes(f, out_sharding=...), where the compiler chooses how arrays are split"
+        )
     return a
 
 
@@ -119,6 +125,11 @@ def check_host_solver(solver: Any, k: int, a: Array | LinearOperator, which: str
     """The limits of ARPACK, and an array that can be sent to the host."""
     if isinstance(solver, Arpack | Propack) and isinstance(a, LinearOperator):
         a.on_host()
+    elif isinstance(solver, Arpack | Propack) and is_split(a):
+        raise ValueError(
+            f"solver={type(solver).__name__}() runs on one host, and a is split over several devices: "
+            "leave solver out, or use one in JAX, GolubKahan(), Lanczos() or Arnoldi()"
+        )
     if not isinstance(solver, Arpack):
         return
     size, complex_ = min(a.shape[-2:]), jnp.issubdtype(a.dtype, jnp.complexfloating)

@@ -39,7 +39,8 @@ def tsvd(
             integers and bools in the default float. Or a ``BCOO``, ``BCSR`` (differentiated by
             ``jax.experimental.sparse.grad``, by ``jax.grad(..., allow_int=True)``, or through the ``data`` that it is
             made of: close over the indices, so that they are sorted once) or SciPy sparse matrix (m, n); or a
-            ``LinearOperator`` (``linear_operator`` for a function, ``truncax.operators``) or one of lineax.
+            ``LinearOperator`` (``linear_operator`` for a function, ``truncax.operators``) or one of lineax. An array
+            that is split over devices stays so, and its cotangent is split alike (docs/sharding.md).
         k: static int, 1 <= k <= min(m, n).
         which: ``"LM"``, the largest singular values, ``S`` descends; ``"SM"``, the smallest, ``S`` ascends, by
             ``Dense()`` only: the array and ``O(m n min(m, n))`` operations. Those of a large sparse square matrix are
@@ -201,7 +202,7 @@ def teigh(
 
     Args:
         a: array (..., n, n), real symmetric or complex Hermitian; leading axes are a batch; or a sparse matrix, with
-            both triangles, or an operator; dtypes as ``tsvd``.
+            both triangles, or an operator; dtypes and devices as ``tsvd``.
         k: static int, 1 <= k <= n.
         b: Hermitian and positive definite, of the shape of ``a``: an array, a sparse matrix (factorised by SciPy on
             the host) or ``truncax.operators.diagonal(...)``. An array has the leading axes of ``a`` or none. Or an

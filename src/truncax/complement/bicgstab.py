@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.products import times
 from ..numerics.tolerances import negligible
 
@@ -152,7 +153,7 @@ def bicgstab(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
     def running(s: _State) -> Array:
         return ~s.done & (s.broken < _BEGINNINGS) & (s.steps < max_steps)
 
-    end = lax.while_loop(running, again, start)
+    end = lax.while_loop(running, again, varying_with(start, b, tol))
     return Solution(times(times(end.x, unit), largest), end.done, _norm(end.r), end.steps)
 
 

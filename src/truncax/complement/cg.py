@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.products import column_norms, row_inner, times
 from ..numerics.tolerances import negligible, singular_curvature
 from .deflation import Preconditioner
@@ -101,5 +102,5 @@ def block_cg(
         active = active & ~broken & ~(rr <= tol * jnp.abs(tol))
         return _State(x, r, p, rz, rr, curvature, active, broken, s.steps + 1)
 
-    end = lax.while_loop(running, step, start)
+    end = lax.while_loop(running, step, varying_with(start, norms, tol, r, z))
     return BlockSolution(times(end.x, scale[:, None]), ~(end.active | end.broken), jnp.sqrt(end.rr), end.steps)

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from .devices import varying_with
+
 
 def call_on_host(function: Callable[..., Any], result: Any, *operands: Any) -> Any:
     """``function(*operands)``, a pytree of arrays like the ``jax.ShapeDtypeStruct`` of ``result``.
@@ -26,7 +28,7 @@ def call_on_host(function: Callable[..., Any], result: Any, *operands: Any) -> A
 
     like = jax.eval_shape(lambda: jax.tree.map(lambda x: _words(jnp.zeros(x.shape, x.dtype)), result))
     words = jax.pure_callback(call, like, *jax.tree.map(_words, operands), vmap_method="sequential")
-    return jax.tree.map(lambda x, like: _numbers(x, like.dtype), words, result)
+    return varying_with(jax.tree.map(lambda x, like: _numbers(x, like.dtype), words, result), operands)
 
 
 def _words(x: Array) -> Array:

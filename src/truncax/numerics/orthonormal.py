@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .devices import varying_with
 from .products import adjoint, materialised, matmul, row_norms, times
 from .tolerances import negligible
 
@@ -156,7 +157,7 @@ def orthonormalise(
         passes=jnp.zeros((), jnp.int32),
         clean=jnp.zeros((), bool),
     )
-    end = lax.while_loop(lambda s: ~s.clean & (s.passes < _PASSES), again, start)
+    end = lax.while_loop(lambda s: ~s.clean & (s.passes < _PASSES), again, varying_with(start, basis, w))
     return Block(end.rows, end.factor, end.coefficients, end.products, _gram(end.rows))
 
 

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .devices import several_devices
+
 # TF32 and bfloat16 passes cost 1e-2 in a residual, so no product here uses them.
 PRECISION = lax.Precision.HIGHEST
 
@@ -84,7 +86,7 @@ def both_products(a: Array, x: Array, y: Array) -> tuple[Array, Array]:
     devices, over which ``a`` may be spread.
     """
     (m, n), groups = a.shape, 1
-    if m * n * a.dtype.itemsize >= 2**22 and jax.default_backend() == "cpu" and jax.device_count() == 1:
+    if m * n * a.dtype.itemsize >= 2**22 and jax.default_backend() == "cpu" and not several_devices():
         groups = _groups(m)
     if groups == 1:
         return matmul(a, x), adjoint_matmul(a, y)
@@ -107,10 +109,10 @@ def _panels(a: Array, p: int) -> int:
     """Into how many groups of rows ``a`` is cut for a product with p rows from the left.
 
     XLA on a CPU repacks the right factor; where that leaves the cache, a product of 2 to 4 rows takes half the time
-    in panels of about 128.
+    in panels of about 128. Not with several devices: panels that do not end where a shard does are gathered.
     """
     m, n = a.shape
-    if not 2 <= p <= 4 or m * n * a.dtype.itemsize < 2**26 or jax.default_backend() != "cpu":
+    if not 2 <= p <= 4 or m * n * a.dtype.itemsize < 2**26 or jax.default_backend() != "cpu" or several_devices():
         return 1
     return _groups(m)
 

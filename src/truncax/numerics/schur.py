@@ -16,6 +16,7 @@ import numpy as np
 import scipy.linalg
 from jax import Array, lax
 
+from .devices import varying_with
 from .host import call_on_host
 from .products import adjoint, column_norms, matmul, times
 from .tolerances import epsilon, negligible
@@ -74,7 +75,7 @@ def ordered(form: Schur, key: Array) -> Schur:
         return rank, values, _with_diagonal(T, values), Z, 1 - parity
 
     state = (rank, form.values, form.T, form.Z, jnp.int32(0))
-    _, values, T, Z, _ = lax.while_loop(unsorted, exchange, state)
+    _, values, T, Z, _ = lax.while_loop(unsorted, exchange, varying_with(state, form.T, key))
     return Schur(T, Z, values, form.pairs[order])
 
 
@@ -104,7 +105,7 @@ def triangular_eigenvectors(T: Array) -> Array:
         size = jnp.max(jnp.abs(W), axis=0)
         return times(W, 1 / jnp.maximum(size, 1))
 
-    W = lax.fori_loop(0, n, row, jnp.eye(n, dtype=T.dtype))
+    W = lax.fori_loop(0, n, row, varying_with(jnp.eye(n, dtype=T.dtype), T))
     return times(W, 1 / column_norms(W))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from scipy.sparse.linalg import LinearOperator as HostLinearOperator
 
+from ..numerics.devices import with_own_layout
 from ..numerics.tolerances import computing_dtype
 from .dense import DenseOperator
 from .from_sparse import is_sparse, sparse_operator
@@ -80,7 +81,11 @@ def computing_operator(a: Array | LinearOperator, *, hermitian: bool) -> LinearO
     if isinstance(a, SparseOperator):
         operator: LinearOperator = a.astype(computing_dtype(a.dtype))
     else:
-        operator = a if isinstance(a, LinearOperator) else DenseOperator.of(a.astype(computing_dtype(a.dtype)))
+        operator = (
+            a
+            if isinstance(a, LinearOperator)
+            else DenseOperator.of(with_own_layout(a).astype(computing_dtype(a.dtype)))
+        )
     return Hermitian(operator) if hermitian and not operator.hermitian else operator
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..numerics.devices import several_devices
 from ..numerics.products import adjoint, matmul
 from .dense import DenseOperator
 from .operator import Adjoint, LinearOperator
@@ -25,6 +26,10 @@ def squared_distance(operator: LinearOperator, factors: tuple[Array, Array]) -> 
 
     def distance(rows: Array, x: Array) -> Array:
         return jnp.sum(jnp.abs(rows - matmul(x, y)) ** 2)
+
+    if several_devices() and isinstance(operator, DenseOperator):
+        # A group of rows would be gathered from the devices that have them: each takes its own part, at once.
+        return distance(operator.array, x)
 
     def group(first: int, count: int, size: int) -> Array:
         """The sum over ``count`` groups of ``size`` rows."""

@@ -13,10 +13,12 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.extend import core
 
+from ..numerics.devices import manual, varying_with
 from .structure import Structure
 
 
@@ -55,7 +57,7 @@ class Traced:
 
     def __call__(self, x: Array) -> Array:
         function = core.jaxpr_as_fun(core.ClosedJaxpr(self.program.jaxpr, self.constants))
-        return function(x, *self.args)[0]
+        return function(varying_with(x, self.constants, self.args), *self.args)[0]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ def traced(
         return codomain[-1].ravel(returned)
 
     jaxpr = jax.make_jaxpr(flat)(jax.ShapeDtypeStruct((domain.size,), domain.dtype), *leaves)
+    if manual():
+        # Of the type that every vector can be given: that of all the arrays inside.
+        example = varying_with(jnp.zeros((domain.size,), domain.dtype), leaves, jaxpr.consts)
+        jaxpr = jax.make_jaxpr(flat)(example, *leaves)
     try:
         hash(call)
         identity: Any = (call, treedef, domain)

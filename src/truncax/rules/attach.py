@@ -16,6 +16,7 @@ from jax import Array
 
 from ..complement.solve import SolveOptions
 from ..operators.operator import LinearOperator
+from ..operators.replicated import on_every_device
 from .eig import schur_tangent
 from .eig_reverse import schur_cotangent
 from .eigh import invariant_tangent
@@ -38,7 +39,7 @@ def _singular_jvp(which, primals, tangents):
     d_operator = tangents[0]
     U, C, V = attach_singular_subspaces(operator, *factors, size, options, which)
     _, (dAV, dAHU) = jax.jvp(lambda a: a.apply_both(V, U), (operator,), (d_operator,))
-    tangent = singular_tangent(operator, U, C, V, dAV, dAHU, size=size, which=which, options=options)
+    tangent = _everywhere(singular_tangent, which, U, operator, U, C, V, dAV, dAHU, size, options)
     return (U, C, V), tuple(tangent)
 
 
@@ -58,7 +59,8 @@ def _singular_forward(operator, U, C, V, size, options, which):
 def _singular_backward(which, residuals, cotangents):
     operator, U, C, V, size, options = residuals
     Ubar, Cbar, Vbar = map(jnp.conj, cotangents)
-    left, right = singular_cotangent(operator, U, C, V, Ubar, Cbar, Vbar, size=size, which=which, options=options)
+    point = (operator, U, C, V, Ubar, Cbar, Vbar)
+    left, right = _everywhere(singular_cotangent, which, U, *point, size, options)
     _, pull = jax.vjp(lambda a: a.apply(right), operator)
     return (*pull(jnp.conj(left)), None, None, None, None, None)
 
@@ -79,7 +81,7 @@ def _pair_with_tangent(rule: Callable[..., Any]) -> Callable[..., tuple[Array, A
         d_operator = tangents[0]
         Q, H = attach(operator, *factors, size, options, which)
         _, dAQ = jax.jvp(lambda a: a.apply(Q), (operator,), (d_operator,))
-        return (Q, H), tuple(rule(operator, Q, H, dAQ, size=size, which=which, options=options))
+        return (Q, H), tuple(_everywhere(rule, which, Q, operator, Q, H, dAQ, size, options))
 
     return attach
 
@@ -98,12 +100,22 @@ def _pair_with_cotangent(rule: Callable[..., Any], apply: str) -> Callable[..., 
     def backward(which, residuals, cotangents):
         operator, Q, H, size, options = residuals
         Qbar, Hbar = map(jnp.conj, cotangents)
-        left = rule(operator, Q, H, Qbar, Hbar, size=size, which=which, options=options)
+        left = _everywhere(rule, which, Q, operator, Q, H, Qbar, Hbar, size, options)
         _, pull = jax.vjp(lambda a: getattr(a, apply)(Q), operator)
         return (*pull(jnp.conj(left)), None, None, None, None)
 
     attach.defvjp(forward, backward)
     return attach
+
+
+def _everywhere(rule: Callable[..., Any], which: str, like: Array, operator: LinearOperator, *others: Any) -> Any:
+    """``rule(operator, *others)``, whose last two are its ``size`` and its ``options``."""
+
+    def positional(operator: LinearOperator, *others: Any) -> Any:
+        *point, size, options = others
+        return rule(operator, *point, size=size, which=which, options=options)
+
+    return on_every_device(positional, like, operator, *others)
 
 
 ATTACH_SINGULAR: dict[str, Callable] = {"all": attach_singular_subspaces, "reverse": attach_singular_subspaces_reverse}

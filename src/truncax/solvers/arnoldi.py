@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
 from ..numerics.schur import ordered, schur
@@ -87,7 +88,8 @@ def arnoldi(
 
         def begin() -> tuple[Array, Array, Array]:
             block_rows = orthonormalise(rows, random(first), lambda: random(first + 1)).rows
-            return jnp.pad(block_rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype), jnp.int32(block)
+            new = varying_with((jnp.zeros((wait, ncv), dtype), jnp.int32(block)), filled)
+            return jnp.pad(block_rows, ((0, wait - block), (0, 0))), *new
 
         def waiting() -> tuple[Array, Array, Array]:
             E = lax.dynamic_slice_in_dim(state.H, filled, wait)
@@ -156,7 +158,7 @@ def arnoldi(
         restart=first_cycle(sizes, real),
         products=jnp.int32(0),
     )
-    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
+    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, varying_with(state, tol))
     vectors = matmul(end.Z[:, :k].T, end.Q[:ncv].astype(wide)).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, jnp.inf)[k:]
     return finish_schur(

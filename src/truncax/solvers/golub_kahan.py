@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.gram import inverse_root, with_block, without
 from ..numerics.orthonormal import Near, orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
@@ -108,7 +109,8 @@ def golub_kahan(
         def random() -> tuple[Array, ...]:
             rows = orthonormalise(V, random_v(first), lambda: random_v(first + 1)).rows
             rows, none = jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((ncv, wait), dtype)
-            return rows, none, jnp.eye(wait, dtype=dtype), jnp.int32(block), leftovers(state)
+            new = varying_with((none, jnp.eye(wait, dtype=dtype), jnp.int32(block)), filled)
+            return rows, *new, leftovers(state)
 
         def waiting() -> tuple[Array, ...]:
             rows = lax.dynamic_slice_in_dim(state.V, filled, wait) + moved
@@ -120,7 +122,7 @@ def golub_kahan(
         B = jnp.concatenate([B, jnp.zeros((ncv, wait), dtype)], axis=1)
         B = lax.dynamic_update_slice_in_dim(B, coupling, keep, axis=1)
         gram_v = lax.dynamic_update_slice(jnp.eye(ncv + wait, dtype=dtype), own, (keep, keep))
-        return U, V, B, jnp.eye(ncv, dtype=dtype), gram_v, width, W
+        return U, V, B, varying_with(jnp.eye(ncv, dtype=dtype), filled), gram_v, width, W
 
     def cycle(state: _State) -> _State:
         restart = state.restart
@@ -184,7 +186,7 @@ def golub_kahan(
         products=jnp.int32(0),
     )
 
-    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
+    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, varying_with(state, tol))
     U = matmul(end.left[:, :k].T, end.U).T
     V = matmul(end.right[:, :k].T, end.V[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, -jnp.inf)[k:]

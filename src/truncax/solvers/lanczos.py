@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.gram import inverse_root, with_block, without
 from ..numerics.orthonormal import Near, orthonormalise, random_directions
 from ..numerics.products import adjoint, column_norms, matmul
@@ -96,7 +97,8 @@ def lanczos(
         def begin() -> tuple[Array, ...]:
             rows = orthonormalise(Q, random(first), lambda: random(first + 1)).rows
             rows, none = jnp.pad(rows, ((0, wait - block), (0, 0))), jnp.zeros((wait, ncv), dtype)
-            return rows, none, jnp.eye(wait, dtype=dtype), jnp.int32(block), leftovers(state)
+            new = varying_with((none, jnp.eye(wait, dtype=dtype), jnp.int32(block)), filled)
+            return rows, *new, leftovers(state)
 
         def waiting() -> tuple[Array, ...]:
             rows = lax.dynamic_slice_in_dim(state.Q, filled, wait) + moved
@@ -172,7 +174,7 @@ def lanczos(
         products=jnp.int32(0),
     )
 
-    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, state)
+    end = lax.while_loop(lambda s: running(s.restart, options.restart_limit), cycle, varying_with(state, tol))
     Q = matmul(end.ritz[:, :k].T, end.Q[:ncv]).T
     leftover = jnp.where(index < jnp.minimum(end.filled, n), end.values, jnp.inf)[k:]
     # The probe has displaced most leftovers: those from before it are the better ones.

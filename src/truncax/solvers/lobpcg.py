@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..numerics.devices import varying_with
 from ..numerics.gram import inverse_root, with_block
 from ..numerics.orthonormal import orthonormalise, random_directions
 from ..numerics.products import adjoint, matmul, row_inner, row_norms, times
@@ -217,7 +218,7 @@ def lobpcg(
             lambda s: ~(s.full | s.found | s.better | s.end), lambda s: looked_at(extended(s, s.towards)), s
         )
 
-    zero, no = jnp.zeros((), real), jnp.zeros((), bool)
+    zero, no = varying_with((jnp.zeros((), real), jnp.zeros((), bool)), tol)
     state = _State(
         Q=jnp.zeros((rows, n), dtype),
         AQ=jnp.zeros((rows, n), dtype),
@@ -247,7 +248,7 @@ def lobpcg(
     begin = random(jnp.int32(0))
     if start is not None:
         begin = start_block(start[:given], begin)
-    state = looked_at(extended(state, begin))
+    state = looked_at(extended(varying_with(state, tol), begin))
     # The last cycle ends with what it has found; the pairs stand in front once they are rotated.
     s = lax.while_loop(lambda s: ~s.end, cycle, state)
     s = rotated(s)

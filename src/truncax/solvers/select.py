@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..numerics.devices import is_split, varying_with
 from ..numerics.tolerances import smallest_tolerance
 from ..operators.dense import DenseOperator
 from ..operators.entries import has_small_matrix
@@ -27,8 +28,11 @@ EigSolver = Dense | Arnoldi | Arpack
 
 
 def prefers_dense(k: int, a: Array | np.ndarray | LinearOperator) -> bool:
-    """Whether the full decomposition is faster: small matrices, and k above a twelfth of the size."""
-    if isinstance(a, LinearOperator) and not has_small_matrix(a):
+    """Whether the full decomposition is faster: small matrices, and k above a twelfth of the size.
+
+    Not of an array that is split over devices, each of which would need all of it.
+    """
+    if not has_small_matrix(a) if isinstance(a, LinearOperator) else is_split(a):
         return False
     size = min(a.shape[-2:])
     return size <= 64 or 12 * k > size
@@ -48,7 +52,7 @@ def choose_eigh(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) ->
 def choose_eig(k: int, a: Array | np.ndarray | LinearOperator, starts: bool) -> Dense | Arnoldi:
     """The default solver of the general problem: to bring a full Schur form into order is slow where it is large."""
     n = a.shape[-1]
-    small = has_small_matrix(a) if isinstance(a, LinearOperator) else True
+    small = has_small_matrix(a) if isinstance(a, LinearOperator) else not is_split(a)
     return Dense() if small and (n <= 64 or 3 * k > n) and not starts else Arnoldi()
 
 
@@ -66,6 +70,7 @@ def solve_svd(
     if isinstance(solver, Dense):
         return dense_svd(_matrix(operator), k, which)
     m, n = operator.shape
+    tol, v0, key = varying_with((tol, v0, key), operator.before, tol, v0, key, solver)
     target, native = estimate_target(tol), in_blocks(GolubKahan(), operator)
     start = v0 if v0 is None or m >= n else operator.apply(v0.T).T
     spent = 0 if start is v0 or v0 is None else v0.shape[0]
@@ -88,6 +93,7 @@ def solve_eigh(
     """The k best eigenpairs by ``which``; ``v0`` holds vectors as rows."""
     if isinstance(solver, Dense):
         return dense_eigh(_matrix(operator), k, which)
+    tol, v0, key = varying_with((tol, v0, key), operator.before, tol, v0, key, solver)
     target, native = estimate_target(tol), in_blocks(Lanczos(), operator)
     if isinstance(solver, Lanczos):
         native = in_blocks(solver, operator)
@@ -106,6 +112,7 @@ def solve_eig(
     """The k best Schur vectors of a general operator by ``which``; ``v0`` holds vectors as rows."""
     if isinstance(solver, Dense):
         return dense_schur(_matrix(operator), k, which)
+    tol, v0, key = varying_with((tol, v0, key), operator.before, tol, v0, key, solver)
     target = estimate_target(tol)
     if isinstance(solver, Arnoldi):
         start = None if v0 is None else superposed(v0, solver.block(k, operator.shape[1]))
