@@ -102,5 +102,5 @@ def block_cg(
         active = active & ~broken & ~(rr <= tol * jnp.abs(tol))
         return _State(x, r, p, rz, rr, curvature, active, broken, s.steps + 1)
 
-    end = lax.while_loop(running, step, varying_with(start, norms, tol, r, z))
+    end = lax.while_loop(running, step, varying_with(start, norms, tol, x, r))
     return BlockSolution(times(end.x, scale[:, None]), ~(end.active | end.broken), jnp.sqrt(end.rr), end.steps)

@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from jax import Array, lax
 
+from .devices import varying_with
+
 Value = TypeVar("Value")
 Argument = TypeVar("Argument")
 
@@ -20,4 +22,4 @@ def replaced_unless(good: Array, value: Value, function: Callable[[Argument], Va
         tied, good = lax.optimization_barrier((argument, state[0]))
         return ~good, function(tied)
 
-    return lax.while_loop(lambda state: ~state[0], body, (good, value))[1]
+    return lax.while_loop(lambda state: ~state[0], body, varying_with((good, value), argument, good))[1]
