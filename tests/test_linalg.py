@@ -1,6 +1,7 @@
 """The drop-in: the calls of jnp.linalg answered alike, with k a slice of them; a derivative where jnp has none."""
 
 import inspect
+import logging
 
 import jax
 import jax.numpy as jnp
@@ -294,3 +295,20 @@ def test_it_traces():
 def test_bad_arguments(call, kind, message):
     with pytest.raises(kind, match=message):
         call(jnp.eye(4))
+
+
+def test_new_values_are_not_compiled_again(caplog):
+    """Batches, one by one and in gradients; with k and without."""
+
+    def calls(a):
+        linalg.svd(a, k=2)
+        linalg.svdvals(a)
+        jax.grad(lambda a: jnp.sum(linalg.svd(a).Vh ** 3))(a)
+        jax.grad(lambda a: jnp.sum(linalg.eigh(a, k=2, which="SA")[0] ** 3))(a)
+
+    a = sample((3, 7, 7), np.float64, "eigh")
+    other = a + 1
+    calls(a)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        calls(other)
+    assert not [r for r in caplog.records if r.getMessage().startswith("Compiling")]
