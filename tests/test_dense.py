@@ -49,6 +49,21 @@ def test_triplets_are_right_however_fast_the_values_fall(shape, ratio, complex_)
     assert found.W.shape == (min(shape) - K, min(shape))
 
 
+@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rank", [0, 2, K])
+def test_vectors_of_zero_values_are_orthonormal_too(shape, rank, complex_):
+    """``A^H u`` is zero there and has no direction, nor a residual that would show it."""
+    a = matrix(np.random.default_rng(0), shape, np.r_[np.linspace(2, 1, rank), np.zeros(min(shape) - rank)], complex_)
+    exact = jnp.zeros(shape).at[jnp.arange(rank), jnp.arange(rank)].set(1.0)
+    for given in (jnp.asarray(a), exact):
+        found, info = truncax.tsvd(given, K, solver=Dense(), return_info=True)
+        assert info.converged
+        assert (info.status == truncax.Status.CUT_DEGENERATE) == (rank < K)
+        for vectors in (found.U, jnp.conj(found.Vh.T)):
+            np.testing.assert_allclose(jnp.conj(vectors.T) @ vectors, np.eye(K), atol=30 * EPS)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_leftovers_are_singular_vectors_on_the_shorter_side(shape):
     a = matrix(np.random.default_rng(0), shape, np.linspace(2, 1, min(shape)))

@@ -30,7 +30,10 @@ def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
     found = _by_gram(operator, k)
     floor = rounding_floor(found.s.dtype, max(operator.shape), found.iterations)
     allowed = jnp.maximum(negligible(found.s.dtype), floor) * largest_singular(found)
-    good = jnp.all(found.residuals <= allowed)
+    long = found.V if operator.shape[0] <= operator.shape[1] else found.U
+    # A zero value leaves no direction there: its vector is zero, and so is its residual.
+    apart = jnp.max(jnp.abs(matmul(adjoint(long), long) - jnp.eye(k, dtype=long.dtype)))
+    good = jnp.all(found.residuals <= allowed) & (apart <= negligible(found.s.dtype))
     return replaced_unless(good, found, lambda operator: _by_svd(operator, k, which), operator)
 
 
