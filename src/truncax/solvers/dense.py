@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..numerics.branch import replaced_unless
-from ..numerics.products import adjoint, column_norms, materialised, matmul, times
+from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.schur import ordered, schur
 from ..numerics.tolerances import negligible, rounding_floor
 from ..operators.dense import DenseOperator
@@ -62,7 +62,7 @@ def _by_gram(operator: DenseOperator, k: int) -> Triplets:
     m, n = operator.shape
     wide = operator if m <= n else Adjoint(operator)
     a = operator.array if m <= n else adjoint(operator.array)
-    squares, Q = jnp.linalg.eigh(matmul(a, materialised(adjoint(a))), symmetrize_input=False)
+    squares, Q = jnp.linalg.eigh(matmul(a, adjoint(a)), symmetrize_input=False)
     size, p = Q.shape[0], leftovers(Q.shape[0], k)
     best = Q[:, size - k :][:, ::-1]
     long = wide.apply_adjoint(best)
