@@ -12,6 +12,7 @@ from truncax.operators.dense import DenseOperator
 from truncax.solvers import dense
 
 K = 4
+TOL = jnp.asarray(9e-14)
 SHAPES = [(20, 20), (30, 20), (20, 30)]
 
 
@@ -38,7 +39,7 @@ def full_svds(mutate):
 def test_triplets_are_right_however_fast_the_values_fall(shape, ratio, complex_):
     """Residuals, orthonormality and values to rounding, also where the square of a matrix has no digits left."""
     a = decaying(np.random.default_rng(0), shape, ratio, complex_)
-    found = jax.jit(lambda a: dense.dense_svd(DenseOperator.of(a), K, "LM"))(jnp.asarray(a))
+    found = jax.jit(lambda a: dense.dense_svd(DenseOperator.of(a), K, "LM", TOL))(jnp.asarray(a))
     bound = (10 + 30**0.5) * EPS
     # LAPACK's SVD leaves up to 45 eps.
     assert np.max(found.residuals) <= 64 * EPS
@@ -72,7 +73,7 @@ def test_leftovers_are_singular_vectors_on_the_shorter_side(shape):
         # The second matrix is one for the SVD.
         b = a if ratio == 1 else decaying(np.random.default_rng(0), shape, ratio)
         squared = b @ b.T if shape[0] <= shape[1] else b.T @ b
-        found = dense.dense_svd(DenseOperator.of(jnp.asarray(b)), K, "LM")
+        found = dense.dense_svd(DenseOperator.of(jnp.asarray(b)), K, "LM", TOL)
         W, theta = np.asarray(found.W), np.asarray(found.W_values) ** 2
         np.testing.assert_allclose(W @ squared, theta[:, None] * W, atol=100 * EPS * np.max(squared))
 
@@ -155,3 +156,15 @@ def test_a_member_that_fails_is_marked_alone():
         assert jnp.isnan(gradient).any(axis=(1, 2)).tolist() == [False, True, True, False]
         alone = jax.jit(jax.grad(lambda a: run(a)[0]))(a[3:])
         assert error(gradient[3:], alone) <= 1e-11
+
+
+@pytest.mark.parametrize("tol", [None, 1e-6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_accepted_counts_as_converged(dtype, tol):
+    """Kept values of a tenth to a hundredth of the largest, where the Gram matrix begins to lose digits."""
+    rng = np.random.default_rng(0)
+    for ratio in (0.1, 0.05, 0.02, 0.01):
+        s = np.r_[np.geomspace(1, ratio, K), ratio * np.linspace(0.9, 0.1, 60)]
+        a = jnp.asarray(np.stack([matrix(rng, (64, 64), s) for _ in range(8)]), dtype)
+        _, info = truncax.tsvd(a, K, solver=Dense(), tol=tol, on_failure="keep", return_info=True)
+        assert bool(jnp.all(info.converged)), (ratio, info.residual_norms)

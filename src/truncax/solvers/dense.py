@@ -19,17 +19,17 @@ def leftovers(size: int, k: int) -> int:
     return min(size - k, max(64, 16 * k))
 
 
-def dense_svd(operator: DenseOperator, k: int, which: str) -> Triplets:
+def dense_svd(operator: DenseOperator, k: int, which: str, tol: Array) -> Triplets:
     """All singular values of the array, the k best triplets by ``which`` kept.
 
     The largest come from the eigenvectors of ``a a^H`` or ``a^H a``, in a sixth of the time of an SVD, where the
-    residuals that are measured are rounding; those of kept values far below the largest are not.
+    residuals that are measured are rounding, and not above ``tol``; those of kept values far below the largest are not.
     """
     if which == "SM" or k == min(operator.shape):
         return _by_svd(operator, k, which)
     found = _by_gram(operator, k)
     floor = rounding_floor(found.s.dtype, max(operator.shape), found.iterations)
-    allowed = jnp.maximum(negligible(found.s.dtype), floor) * largest_singular(found)
+    allowed = jnp.maximum(jnp.minimum(tol, negligible(found.s.dtype)), floor) * largest_singular(found)
     long = found.V if operator.shape[0] <= operator.shape[1] else found.U
     # A zero value leaves no direction there: its vector is zero, and so is its residual.
     apart = jnp.max(jnp.abs(matmul(adjoint(long), long) - jnp.eye(k, dtype=long.dtype)))

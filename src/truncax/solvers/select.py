@@ -68,7 +68,7 @@ def solve_svd(
 ) -> Triplets:
     """The k best singular triplets by ``which``; ``v0`` holds right vectors as rows."""
     if isinstance(solver, Dense):
-        return dense_svd(_matrix(operator), k, which)
+        return dense_svd(_matrix(operator), k, which, tol)
     m, n = operator.shape
     tol, v0, key = varying_with((tol, v0, key), operator.before, tol, v0, key, solver)
     target, native = estimate_target(tol), in_blocks(GolubKahan(), operator)
