@@ -168,3 +168,24 @@ def test_what_is_accepted_counts_as_converged(dtype, tol):
         a = jnp.asarray(np.stack([matrix(rng, (64, 64), s) for _ in range(8)]), dtype)
         _, info = truncax.tsvd(a, K, solver=Dense(), tol=tol, on_failure="keep", return_info=True)
         assert bool(jnp.all(info.converged)), (ratio, info.residual_norms)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 5), (100, 4, 4), (3, 30, 5), (3, 5, 30)])
+def test_tiny_batches_are_compiled_without_poison(shape):
+    """XLA aborted the process."""
+    a = jnp.asarray(random(np.random.default_rng(0), shape))
+    U, S, Vh = truncax.tsvd(a, 2, on_failure="keep")
+    gradient = jax.grad(lambda a: truncax.tsvd(a, 2, on_failure="keep").S.sum())(a)
+    np.testing.assert_allclose(S, np.linalg.svd(a, compute_uv=False)[:, :2], atol=1e-13)
+    np.testing.assert_allclose(gradient, np.einsum("bik,bkj->bij", U, Vh), atol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-9, 1e-11])
+def test_a_close_cut_far_below_the_largest_value_loses_no_more_digits(gap):
+    """The subspace of the Gram matrix has an error of ``eps s_1^2 / (2 s_k gap)``, the SVD's has ``eps s_1 / gap``."""
+    s = np.r_[1.0, 0.5, 0.2, 0.04, 0.04 - gap, np.linspace(0.03, 0.001, 15)]
+    rng = np.random.default_rng(1)
+    u, v = (np.linalg.qr(random(rng, (20, 20)))[0] for _ in range(2))
+    exact = u[:, :K] @ u[:, :K].T
+    found = dense.dense_svd(DenseOperator.of(jnp.asarray((u * s) @ v.T)), K, "LM", TOL)
+    assert np.linalg.norm(found.U @ found.U.T - exact) <= 10 * EPS / gap

@@ -259,6 +259,22 @@ def test_not_a_number_comes_back_as_such_without_k():
         linalg.svd(a, k=1)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_without_k(dtype):
+    a = sample((6, 4), np.float32, "svd").astype(dtype)
+    expected = jnp.linalg.svd(a.astype(jnp.float32))
+    for found in (linalg.svdvals(a), linalg.svd(a).S, linalg.svd(a, full_matrices=False).S):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.astype(np.float32), expected.S, rtol=1e-2)
+    assert linalg.svd(a).U.shape == (6, 6)
+
+
+def test_a_part_takes_the_options_too():
+    a = sample((40, 30), np.float64, "svd")
+    found = linalg.svd(a, subset_by_index=(1, 3), solver=truncax.GolubKahan(), tol=1e-9)
+    np.testing.assert_allclose(found.S, jnp.linalg.svdvals(a)[1:3], atol=1e-9)
+
+
 def test_it_traces():
     a = sample((2, 6, 6), np.float64, "svd")
     f = jax.jit(linalg.svd, static_argnames=("k", "full_matrices"))
@@ -273,6 +289,10 @@ def test_it_traces():
         (lambda a: linalg.svd(a, k=2, subset_by_index=(0, 2)), ValueError, "leave one out"),
         (lambda a: linalg.svd(a, subset_by_index=(2, 9)), ValueError, "subset_by_index must be"),
         (lambda a: linalg.svd(a, subset_by_index=3), TypeError, "pair of ints"),
+        (lambda a: linalg.svd(a, subset_by_index=(1.5, 3)), TypeError, "pair of ints"),
+        (lambda a: linalg.svd(a, subset_by_index=(True, 3)), TypeError, "pair of ints"),
+        (lambda a: linalg.svd(a, subset_by_index=(0, 4), tol=1e-3), ValueError, "tol has no use without k"),
+        (lambda a: linalg.svd(a[:3], derivative=truncax.Implicit()), ValueError, "derivative has no use for all"),
         (lambda a: linalg.svd(a, tol=1e-3), ValueError, "tol has no use without k"),
         (lambda a: linalg.svd(a, k=2, which="SM"), TypeError, "which is no argument"),
         (lambda a: linalg.svd(truncax.as_operator(a)), TypeError, "without k only an array"),

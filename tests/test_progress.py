@@ -53,6 +53,18 @@ def test_it_is_told_how_far_the_solver_is(name):
     assert int(other.products) == int(info.products)
 
 
+def test_it_is_told_the_end_where_the_solver_gives_up():
+    a, told = jnp.asarray(matrix(np.random.default_rng(0), (N, N), spectrum())), []
+    for limit in (1, 3, 4, 5):
+        told.clear()
+        solver = GolubKahan(ncv=12, max_restarts=limit)
+        callback = lambda iteration, *_: told.append(int(iteration))  # noqa: E731
+        _, info = truncax.tsvd(a, K, solver=solver, callback=callback, on_failure="nan", return_info=True)
+        jax.effects_barrier()
+        assert int(info.iterations) == limit
+        assert sorted(told) == sorted({*range(4, limit, 4), limit})
+
+
 def test_it_runs_under_transformations():
     a, told = jnp.asarray(matrix(np.random.default_rng(0), (N, N), spectrum())), []
 

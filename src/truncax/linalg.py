@@ -7,7 +7,9 @@ values are computed and returned, by the same routines, and the derivative is fi
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -19,6 +21,7 @@ from .arguments import check_matrix, check_which
 from .decompositions import teigh, tsvd
 from .numerics.derivative import value_by, with_tangent_of
 from .numerics.products import adjoint
+from .numerics.tolerances import computing_dtype
 from .operators.operator import LinearOperator
 from .options import Dense, Implicit
 from .results import TEighResult, TSVDResult
@@ -53,14 +56,14 @@ def svd(
     Args:
         a: array (..., m, n); with k also whatever ``truncax.tsvd`` takes.
         full_matrices: without k as in ``jnp.linalg.svd``; where a is not square its result is returned, which has no
-            derivative. With k, or beside ``subset_by_index``, it has no meaning and is ignored.
+            derivative. With k, or beside a part in ``subset_by_index``, it has no meaning and is ignored.
         compute_uv: whether to return the vectors too.
         hermitian: whether a is Hermitian; an array is symmetrised first, ``(a + a^H) / 2``.
         subset_by_index: ``(i, j)``, the triplets from i to j - 1 of all, counted from the largest. As many as ``k=j``
             are computed. ``jnp.linalg`` has it on some devices only.
         k: static int, 1 <= k <= min(m, n), the number of triplets; all of them by default.
-        **options: beside k, ``solver``, ``derivative``, ``v0``, ``key``, ``tol``, ``callback`` and ``on_failure`` of
-            ``truncax.tsvd`` (of ``truncax.teigh`` if ``hermitian``); without it ``derivative`` only.
+        **options: beside k or a part, ``solver``, ``derivative``, ``v0``, ``key``, ``tol``, ``callback`` and
+            ``on_failure`` of ``truncax.tsvd`` (of ``truncax.teigh`` if ``hermitian``); without it ``derivative`` only.
 
     Returns:
         ``TSVDResult(U, S, Vh)`` with shapes (..., m, k), (..., k), (..., k, n), or ``S`` if not ``compute_uv``. S
@@ -88,19 +91,25 @@ def svd(
     Source: the signature is that of ``jax.numpy.linalg.svd``.
 
     """
-    _check_options(k, options)
     if k is not None and subset_by_index is not None:
         raise ValueError(f"k={k!r} and subset_by_index={subset_by_index!r} say the same: leave one out")
     a = _matrix(a, k if subset_by_index is None else subset_by_index, square=hermitian)
     limit = min(a.shape[-2:])
     first, count = (0, k) if subset_by_index is None else _subset(subset_by_index, limit)
+    _check_options(count, options)
     if count is None:
         thin = not full_matrices or not compute_uv or hermitian or a.shape[-1] == a.shape[-2]
+        if not thin and options:
+            raise ValueError(
+                f"derivative has no use for all of U and Vh of a matrix of shape {a.shape}, which jnp computes and "
+                "does not differentiate: say full_matrices=False, or leave derivative out"
+            )
         if 0 in a.shape or not thin:
-            return jnp.linalg.svd(a, full_matrices, compute_uv, hermitian)
+            return _by_jnp(a, full_matrices=full_matrices, compute_uv=compute_uv, hermitian=hermitian)
         options = _as_jnp(options)
         if not compute_uv and not hermitian and "derivative" not in options:
-            return value_by(_all_values, lambda a: tsvd(a, limit, **options).S, a)
+            values = partial(_by_jnp, full_matrices=False, compute_uv=False)
+            return value_by(values, lambda a: tsvd(a, limit, **options).S, a)
     rank = limit if count is None else count
     result = _hermitian_svd(a, rank, options) if hermitian else tsvd(a, rank, **options)
     if first:
@@ -260,7 +269,7 @@ def _matrix(a: Any, some: Any, *, square: bool) -> Any:
 def _subset(given: Any, limit: int) -> tuple[int, int | None]:
     """The first index and the number of triplets that it takes; None for all of them."""
     try:
-        first, end = (int(i) for i in given)
+        first, end = (operator.index(i) for i in given if not isinstance(i, bool))
     except (TypeError, ValueError):
         raise TypeError(f"subset_by_index must be a pair of ints (i, j), got {given!r}") from None
     if (first, end) == (0, limit):
@@ -275,8 +284,10 @@ def _as_jnp(options: Any) -> Any:
     return {**options, "solver": Dense(), "on_failure": "nan"}
 
 
-def _all_values(a: Array) -> Array:
-    return jnp.linalg.svd(a, full_matrices=False, compute_uv=False)
+def _by_jnp(a: Array, **arguments: Any) -> Any:
+    """``jnp.linalg.svd``, of half precision too."""
+    result = jnp.linalg.svd(a.astype(computing_dtype(a.dtype)), **arguments)
+    return result if computing_dtype(a.dtype) == a.dtype else jax.tree.map(lambda x: x.astype(a.dtype), result)
 
 
 def _hermitian_svd(a: Any, k: int, options: Any) -> TSVDResult:

@@ -79,10 +79,11 @@ def singular(
         U, C, V = ATTACH_SINGULAR[derivative.mode](operator, found.U, C, found.V, size, options, which)
         if vectors:
             u, s, v = diagonal_svd(C, threshold(derivative, operator) * size)
-            U, V, middle = matmul(U, u), matmul(V, v), times(s, operator.scale)
+            # XLA on a CPU aborts at the adjoint of a batch of small products.
+            U, Vh, middle = matmul(U, u), matmul(adjoint(v), adjoint(V)), times(s, operator.scale)
         else:
-            middle = times(C, operator.scale)
-        return _finish((U, middle, adjoint(V)), info, fill, a.dtype), info
+            Vh, middle = adjoint(V), times(C, operator.scale)
+        return _finish((U, middle, Vh), info, fill, a.dtype), info
 
     return _over_batch(one, a, v0)
 

@@ -6,7 +6,7 @@ from jax import Array
 from ..numerics.branch import replaced_unless
 from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.schur import ordered, schur
-from ..numerics.tolerances import negligible, rounding_floor
+from ..numerics.tolerances import negligible, rounding_floor, tie_width
 from ..operators.dense import DenseOperator
 from ..operators.operator import Adjoint
 from .found import Eigenpairs, SchurVectors, Triplets, best_first, largest_singular, ranking
@@ -34,6 +34,9 @@ def dense_svd(operator: DenseOperator, k: int, which: str, tol: Array) -> Triple
     # A zero value leaves no direction there: its vector is zero, and so is its residual.
     apart = jnp.max(jnp.abs(matmul(adjoint(long), long) - jnp.eye(k, dtype=long.dtype)))
     good = jnp.all(found.residuals <= allowed) & (apart <= negligible(found.s.dtype))
+    # What is squared costs the vectors s_1 / (2 s_k) more digits at the cut: not where there are few.
+    last, top = found.s[-1], largest_singular(found)
+    good &= (last - found.leftover[0] > tie_width(found.s.dtype) * top) | (last > top / 4)
     return replaced_unless(good, found, lambda operator: _by_svd(operator, k, which), operator)
 
 

@@ -30,7 +30,7 @@ _STRIDE = 8
 
 class Plan(NamedTuple):
     """The static sizes of an iteration: k wanted of ``size``, ``ncv`` basis vectors, ``block`` of them multiplied at
-    once, ``given`` to start with; who is told about it.
+    once, ``given`` to start with; who is told about it; the most restarts.
     """
 
     k: int
@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     size: int
     given: int
     callback: Callable | None
+    limit: int
 
     @property
     def wait(self) -> int:
@@ -49,7 +50,9 @@ class Plan(NamedTuple):
 def plan(options: Krylov, k: int, size: int, start: Array | None) -> Plan:
     """The sizes that ``options`` ask for."""
     given = 0 if start is None else start.shape[0]
-    return Plan(k, options.block(k, size), options.basis_size(k, size), size, given, options.callback)
+    return Plan(
+        k, options.block(k, size), options.basis_size(k, size), size, given, options.callback, options.restart_limit
+    )
 
 
 class Ritz(NamedTuple):
@@ -147,7 +150,7 @@ def next_restart(
     at ``cut``, by default k: the second member of a conjugate pair whose first is wanted does not.
     """
     values, bounds, depth, largest = ritz
-    k, block, ncv, size, _, callback = plan
+    k, block, ncv, size = plan[:4]
     cut = k if cut is None else cut
     index = jnp.arange(ncv, dtype=jnp.int32)
     leftover = (index >= cut) & (index < filled)
@@ -171,8 +174,6 @@ def next_restart(
     verified = probing & unchanged & settled & ~jnp.any(rising) & (probed >= needed)
     done = (converged & ((filled >= size) | verified)) | ~jnp.isfinite(largest)
     restarts = state.restarts + state.rotate.astype(jnp.int32)
-    relative = bounds[:k] / jnp.where(largest > 0, largest, 1)
-    report(callback, restarts + 1, state.rotate, done, bounds[:k] <= floor, relative)
 
     fresh = converged & jnp.where(probing, ~unchanged, settled | (filled <= cut))
     # What the first fresh block displaced is missing from the bounds, so a second one keeps no leftovers.
@@ -192,9 +193,12 @@ def next_restart(
     # Convergence speeds up, so that only half of a long way is taken unseen.
     farthest = jnp.maximum(_STRIDE, jnp.where(fresh, ncv, ahead // 2))
     steps = jnp.minimum(jnp.clip(ahead, 1, farthest), (ncv - keep) // block)
+    rotate, relative = fresh | full, bounds[:k] / jnp.where(largest > 0, largest, 1)
+    last_one = done | (restarts + rotate.astype(jnp.int32) >= plan.limit)
+    report(plan.callback, restarts + 1, state.rotate, last_one, bounds[:k] <= floor, relative)
     return Restart(
         keep=keep,
-        rotate=fresh | full,
+        rotate=rotate,
         fresh=fresh,
         steps=steps,
         probed=jnp.where(fresh, 0, probed).astype(jnp.int32),
