@@ -184,8 +184,11 @@ def test_tiny_batches_are_compiled_without_poison(shape):
 def test_a_close_cut_far_below_the_largest_value_loses_no_more_digits(gap):
     """The subspace of the Gram matrix has an error of ``eps s_1^2 / (2 s_k gap)``, the SVD's has ``eps s_1 / gap``."""
     s = np.r_[1.0, 0.5, 0.2, 0.04, 0.04 - gap, np.linspace(0.03, 0.001, 15)]
-    rng = np.random.default_rng(1)
-    u, v = (np.linalg.qr(random(rng, (20, 20)))[0] for _ in range(2))
-    exact = u[:, :K] @ u[:, :K].T
-    found = dense.dense_svd(DenseOperator.of(jnp.asarray((u * s) @ v.T)), K, "LM", TOL)
-    assert np.linalg.norm(found.U @ found.U.T - exact) <= 10 * EPS / gap
+    errors = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        u, v = (np.linalg.qr(random(rng, (20, 20)))[0] for _ in range(2))
+        found = dense.dense_svd(DenseOperator.of(jnp.asarray((u * s) @ v.T)), K, "LM", TOL)
+        errors.append(np.linalg.norm(found.U @ found.U.T - u[:, :K] @ u[:, :K].T))
+    # 0.12 and, by the Gram matrix, 0.9.
+    assert np.sqrt(np.mean(np.square(errors))) <= 0.4 * EPS / gap
