@@ -93,7 +93,8 @@ def test_what_is_separated_is_not_free():
     assert defect_of(reconstruction, result, rtol=1e-5) >= 1e-3
     assert defect_of(lambda r: r.U[0, 1] * r.Vh[1, 2], result) <= 1e-12
     complex_result = truncax.tsvd(matrix(rng, (12, 12), values, True), 4)
-    assert defect_of(lambda r: r.U[0, 1].real, complex_result) >= 1e-3
+    # LAPACK makes the first row real, where a phase has no first-order effect on the real part.
+    assert defect_of(lambda r: r.U[1, 1].real, complex_result) >= 1e-3
     assert defect_of(lambda r: (r.U[0, 1] * r.Vh[1, 2]).real, complex_result) <= 1e-12
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from truncax.solvers.restart import Plan, Ritz, first_cycle, next_restart, probe_length
 
-PLAN = Plan(k=3, block=1, ncv=12, size=1000, given=0)
+PLAN = Plan(k=3, block=1, ncv=12, size=1000, given=0, callback=None, limit=1000)
 TOL = 1e-12
 VALUES = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0, 0.0, 0.0])
 
