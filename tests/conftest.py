@@ -1,5 +1,6 @@
 """The suite runs in 64 bits and under JAX's strict modes; caches are dropped between modules."""
 
+import gc
 import os
 from importlib.metadata import version
 
@@ -17,6 +18,9 @@ from hypothesis import HealthCheck, settings
 from truncax.complement import solve
 from truncax.complement.cg import block_cg
 
+# Tracing makes many objects that live on; to look at all of them again and again takes a quarter of the time.
+gc.set_threshold(200_000, 50, 100)
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -31,6 +35,7 @@ settings.load_profile("ci")
 def _drop_compiled_code():
     yield
     jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
