@@ -1,6 +1,7 @@
 """How many cases a test goes through: by default every value of every axis, under ``TRUNCAX_LONG=1`` their product."""
 
 import os
+import random
 from itertools import combinations, product
 
 import pytest
@@ -34,3 +35,27 @@ def crossed(names, *axes, rows=0):
 
 def name_of_tuple(value):
     return str(value) if isinstance(value, tuple) else None
+
+
+def covering(axes, allowed, rows=0, seed=0, tries=300):
+    """Cells, as dictionaries, that hold every pair of values that is ``allowed``, or the best ``rows`` of them.
+
+    ``axes`` maps names to values; a cell is a value of each axis. Of some random cells the one with most new pairs is
+    taken. Under ``TRUNCAX_LONG=1`` all pairs are met whatever ``rows`` says.
+    """
+    rng, names = random.Random(seed), list(axes)
+    draws = ({name: rng.choice(axes[name]) for name in names} for _ in range(200_000))
+    pool = [cell for cell in draws if allowed(cell)]
+    left = {pair for cell in pool for pair in _pairs(cell)}
+    chosen = []
+    while left and (LONG or not rows or len(chosen) < rows):
+        best = max(rng.sample(pool, tries), key=lambda cell: len(_pairs(cell) & left))
+        if not _pairs(best) & left:
+            best = next(cell for cell in pool if _pairs(cell) & left)
+        chosen.append(best)
+        left -= _pairs(best)
+    return chosen
+
+
+def _pairs(cell):
+    return set(combinations(cell.items(), 2))
