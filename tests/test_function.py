@@ -449,3 +449,12 @@ def test_as_operator():
     with pytest.raises(ValueError, match="a must be square for an eigenproblem"):
         truncax.teigh(dense, 1)
     np.testing.assert_allclose(truncax.as_operator(h).as_matrix(), h)
+
+
+def test_functions_that_return_arrays_take_plain_vectors_alone():
+    a = jnp.asarray(hermitian(np.random.default_rng(5), np.arange(1.0, 9.0)))
+    plain = truncax.linear_operator(lambda x, a: checks.mm(a, x), a, shape=8, hermitian=True)
+    for function in (truncax.spectral_projector, truncax.low_rank_approximation):
+        np.testing.assert_allclose(function(plain, 3), function(a, 3), atol=1e-13)
+        with pytest.raises(TypeError, match="operator on pytrees"):
+            function(truncax.linear_operator(lambda x: {"x": 2 * x["x"]}, like={"x": jnp.ones(8)}, hermitian=True), 3)

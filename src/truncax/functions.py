@@ -288,7 +288,8 @@ def _rows(columns: Any) -> Any:
 
 def _refuse_pytrees(a: Any, instead: str, *, hermitian: bool) -> None:
     a = check_matrix(a, hermitian=hermitian)
-    if isinstance(a, LinearOperator) and (a.domain is not None or a.codomain is not None):
+    structures = (a.domain, a.codomain) if isinstance(a, LinearOperator) else ()
+    if not all(x is None or x.is_plain for x in structures):
         raise TypeError(f"a is an operator on pytrees, and this function returns an array: use truncax.{instead}")
 
 

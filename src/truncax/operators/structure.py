@@ -46,6 +46,11 @@ class Structure:
         return cls(jax.tree.structure(0), ((size,),), (jnp.dtype(dtype),))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its vectors are arrays (size,)."""
+        return self.treedef == jax.tree.structure(0) and self.shapes == ((self.size,),)
+
+    @property
     def size(self) -> int:
         """The number of entries."""
         return sum(_size(shape) for shape in self.shapes)
