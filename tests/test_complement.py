@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from references import error, hermitian, matrix, random
+from references import error, hermitian, matrix, orthonormal, random
 
 from truncax.complement.cg import block_cg
-from truncax.complement.deflation import Spectral, deflation, preconditioner
+from truncax.complement.deflation import Preconditioner, Spectral, by_eigenvectors, deflation, preconditioner
 from truncax.complement.solve import SolveOptions, solve_once
 from truncax.operators.dense import DenseOperator
 from truncax.operators.operator import Hermitian
-from truncax.rules.eigh import invariant_deflation, invariant_system
+from truncax.rules.eigh import definite_sign, invariant_deflation, invariant_system
 from truncax.rules.svd import singular_deflation, singular_system
 
 N, K = 30, 4
@@ -72,6 +72,55 @@ def test_a_row_without_a_tolerance_fails_at_once():
     assert block_cg(lambda x: 2 * x, b, tol=jnp.full(3, jnp.nan), max_steps=100).steps == 0
 
 
+def test_a_row_that_has_converged_is_frozen():
+    """One with a loose tolerance is not improved by the steps that the other one needs."""
+    b, d = jnp.asarray(random(np.random.default_rng(6), (2, N))), jnp.linspace(1, 10, N)[None, :]
+    both = block_cg(lambda x: d * x, b, tol=jnp.asarray([1e-2, 1e-13]), max_steps=100)
+    alone = block_cg(lambda x: d * x, b[:1], tol=jnp.asarray([1e-2]), max_steps=100)
+    assert 2 * alone.steps < both.steps
+    np.testing.assert_allclose(both.x[0], alone.x[0], rtol=1e-13)
+
+
+def test_a_preconditioner_that_is_not_definite_fails_at_once():
+    """Without a sign of it in the residuals: with minus the identity the steps are those without a preconditioner."""
+    b = jnp.asarray(random(np.random.default_rng(7), (2, N)))
+    wrong = Preconditioner(lambda b: (jnp.zeros_like(b), b), lambda r: -r)
+    found = block_cg(lambda x: 2 * x, b, tol=jnp.asarray(1e-10), max_steps=100, preconditioner=wrong)
+    assert not jnp.any(found.converged)
+    assert found.steps == 1
+
+
+def test_residuals_are_brought_back_to_the_subspace():
+    """The product leaves it by 1e-3, as rounding would after many steps; nothing reduces that again."""
+    b = jnp.asarray(random(np.random.default_rng(8), (2, N))).at[:, -1].set(0)
+    d = jnp.linspace(1, 10, N)[None, :].at[0, -1].set(0)
+
+    def matvec(x):
+        return (d * x).at[:, -1].set(1e-3 * x[:, 0])
+
+    found = block_cg(matvec, b, tol=jnp.asarray(1e-12), max_steps=100, project=lambda r: r.at[:, -1].set(0))
+    assert jnp.all(found.converged)
+    np.testing.assert_allclose(found.x[:, :-1], b[:, :-1] / d[:, :-1], rtol=1e-10)
+
+
+def test_the_sign_of_an_odd_number_from_both_ends():
+    """One more of them is high; the values come in any order."""
+    assert definite_sign(jnp.asarray([3.0, -2.0, 1.0]), "BE").tolist() == [-1, 1, -1]
+
+
+def test_small_kept_values_need_both_projections():
+    """With a single one in ``Ap Ap^H`` nothing converges below s_k / s_1 = 1e-8. The bound is eps s_1 / s_k."""
+    s = np.concatenate([[1.0, 1e-3, 1e-6, 1e-9], 0.5e-9 * np.linspace(1, 0.1, N - K)])
+    a = jnp.asarray(matrix(np.random.default_rng(9), (N, N), s))
+    U, s, Vh = jnp.linalg.svd(a)
+    C = jnp.diag(s[:K])
+    system = singular_system(DenseOperator.of(a), U[:, :K], C, Vh[:K].T, s[0], "LM")
+    b = jnp.asarray(random(np.random.default_rng(1), (N, K)))
+    found = solve_once(system, b, SolveOptions(jnp.asarray(1e-8), 100))
+    assert jnp.all(found.converged)
+    assert error(system.matvec(found.x), b) <= 1e-6
+
+
 @COMPLEX
 @pytest.mark.parametrize("inner", [False, True], ids=["scalar", "preconditioner"])
 def test_the_balancing_preconditioner_is_its_formula(inner, complex_):
@@ -93,6 +142,31 @@ def test_the_balancing_preconditioner_is_its_formula(inner, complex_):
         Q = W @ np.linalg.solve(W.conj().T @ K_j @ W, W.conj().T)
         np.testing.assert_allclose(x[j], Q @ r[j], atol=1e-12)
         np.testing.assert_allclose(rest[j], (one - K_j @ Q) @ r[j], atol=1e-12)
+        np.testing.assert_allclose(z[j], ((one - Q @ K_j) @ M @ (one - K_j @ Q) + Q) @ r[j], atol=1e-12)
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["scalar", "preconditioner"])
+def test_the_preconditioner_by_eigenvectors_is_its_formula(inner):
+    """Of the same formula the terms that are left where ``K_j W = W E_j``; one direction is singular for row 0."""
+    rng, p = np.random.default_rng(10), 5
+    q = orthonormal(rng, N, N, True)
+    theta = np.linspace(1, 0, N)
+    C = (q * theta) @ q.conj().T
+    M = hermitian(rng, np.linspace(1, 2, N), True) if inner else np.eye(N) / 1.5
+    alpha, beta = np.array([1.0, 1.2, 2.0]), -np.array([1.0, 0.9, 0.8])
+    spectral = Spectral(jnp.asarray(alpha), jnp.asarray(beta), jnp.asarray(1.5))
+    given = by_eigenvectors(jnp.asarray(q[:, :p].T), jnp.asarray(theta[:p]))
+    apply = (lambda r: (jnp.asarray(M) @ r.T).T) if inner else None
+    found = preconditioner(given, spectral, apply)
+    r = random(rng, (3, N), True)
+    x, rest = found.start(jnp.asarray(r))
+    z = found.apply(jnp.asarray(r))
+    assert rest is None
+    for j in range(3):
+        W = q[:, 1:p] if j == 0 else q[:, :p]
+        K_j, one = alpha[j] * np.eye(N) + beta[j] * C, np.eye(N)
+        Q = W @ np.linalg.solve(W.conj().T @ K_j @ W, W.conj().T)
+        np.testing.assert_allclose(x[j], Q @ r[j], atol=1e-12)
         np.testing.assert_allclose(z[j], ((one - Q @ K_j) @ M @ (one - K_j @ Q) + Q) @ r[j], atol=1e-12)
 
 

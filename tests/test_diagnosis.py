@@ -44,6 +44,17 @@ def test_no_cotangent_of_vectors_needs_no_step():
     assert derivative_info(a, result, (result.U**3, None, None)).iterations > 0
 
 
+def test_cotangents_are_those_of_jax():
+    """The conjugates of ours: of a discarded vector the solve takes one step, of its conjugate many."""
+    a = problem(True)
+    discarded, options = jnp.conj(jnp.linalg.svd(a)[0][:, 5:6]), Implicit(tol=1e-10)
+    for function, place in ((truncax.tsvd, 0), (truncax.teigh, 1)):
+        result = function(a, 3)
+        cotangents = [None] * len(result)
+        cotangents[place] = jnp.tile(discarded, (1, 3))
+        assert derivative_info(a, result, tuple(cotangents), derivative=options).iterations == 1
+
+
 def test_a_tie_at_the_cut_shows():
     a = jnp.diag(jnp.asarray([3.0, 2.0, 2.0, 1.0]))
     result, info = truncax.tsvd(a, 2, return_info=True)

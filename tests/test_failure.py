@@ -168,3 +168,9 @@ def test_only_the_failed_member_of_a_batch_is_nan():
     assert jnp.all(jnp.isnan(result.S[1]))
     with pytest.raises(ConvergenceError, match="in 1 of 2 members of the batch"):
         truncax.tsvd(batch, 3, solver=solver)
+
+
+def test_members_of_several_axes_are_named_by_all_their_indices():
+    batch = jnp.tile(jnp.diag(jnp.arange(1.0, 5.0)), (2, 2, 1, 1)).at[1, 0, 2, 3].set(jnp.nan)
+    with pytest.raises(ValueError, match=r"in 1 of 4 members of the batch \(at 1, 0\)"):
+        truncax.tsvd(batch, 2)

@@ -232,6 +232,13 @@ def test_one_triangle_is_read_and_the_derivative_is_hermitian():
         assert error(got, expected) <= 1e-12
 
 
+def test_the_diagonal_of_one_triangle_is_real():
+    """As LAPACK reads it, which ignores an imaginary part."""
+    a = sample((6, 6), np.complex128, "eigh")
+    given = jnp.tril(a) + 1j * jnp.eye(6, dtype=a.dtype)
+    np.testing.assert_allclose(linalg.eigh(given, symmetrize_input=False)[0], jnp.linalg.eigvalsh(a), atol=1e-14)
+
+
 def test_what_is_not_symmetric_is_symmetrised():
     a = jnp.asarray(random(np.random.default_rng(0), (6, 6)))
     np.testing.assert_allclose(linalg.eigh(a)[0], jnp.linalg.eigh(a)[0], atol=1e-14)

@@ -15,6 +15,7 @@ from truncax import GolubKahan, Lanczos
 from truncax.operators.dense import DenseOperator
 from truncax.solvers.golub_kahan import golub_kahan
 from truncax.solvers.lanczos import lanczos
+from truncax.solvers.refine import triplet_residuals
 from truncax.solvers.restart import probe_length
 
 
@@ -233,6 +234,14 @@ def test_batches():
     assert truncax.tsvd(np.zeros((0, 5, 4)), 2).S.shape == (0, 2)
     starts = np.ones((2, 3, 20))
     np.testing.assert_allclose(truncax.tsvd(a, 3, v0=starts).S, S, rtol=1e-13)
+
+
+def test_the_residual_of_a_triplet_is_the_larger_of_both():
+    """Of ``[[1, x], [y, 0]]`` the first unit vectors have the residuals y, of A v, and x, of A^H u."""
+    one, s = jnp.eye(2)[:, :1], jnp.ones(1)
+    for x, y in ((5.0, 0.0), (0.0, 3.0)):
+        operator = DenseOperator.of(jnp.asarray([[1.0, x], [y, 0.0]]))
+        assert triplet_residuals(operator, one, s, one, operator.apply(one)).tolist() == [max(x, y)]
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool", "float16", "bfloat16"])
