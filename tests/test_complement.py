@@ -1,13 +1,14 @@
 """The complement solve inverts the very operator whose derivative JAX takes, on the whole space, at any deflation."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from references import error, hermitian, matrix, orthonormal, random
+from references import EPS, error, hermitian, matrix, orthonormal, random
 
 from truncax.complement.cg import block_cg
 from truncax.complement.deflation import Preconditioner, Spectral, by_eigenvectors, deflation, preconditioner
-from truncax.complement.solve import SolveOptions, solve_once
+from truncax.complement.solve import SolveOptions, solve_once, solve_self_adjoint
 from truncax.operators.dense import DenseOperator
 from truncax.operators.operator import Hermitian
 from truncax.rules.eigh import definite_sign, invariant_deflation, invariant_system
@@ -52,6 +53,26 @@ def test_the_solve_inverts_the_operator_on_the_whole_space(which, complex_):
         assert error(system.matvec(found.x), b) <= 1e-12
 
 
+def test_what_fails_is_nan_or_kept_where_asked():
+    system, _ = system_and_leftovers("LA", True)
+    b = jnp.asarray(random(np.random.default_rng(15), (N, K), True))
+    for keep in (False, True):
+        x = solve_self_adjoint(system, b, SolveOptions(jnp.asarray(1e-14), 1, keep=keep))
+        assert jnp.all(jnp.isfinite(x) if keep else jnp.isnan(x))
+
+
+def test_a_preconditioner_has_no_say_on_the_kept_span():
+    """Neither by what it makes of the kept vectors, on which it may be negative, nor by what it mixes in of them."""
+    system, leftovers = system_and_leftovers("LA", True)
+    rng = np.random.default_rng(14)
+    inverse = hermitian(rng, np.linspace(1, 3, N), True)
+    inverse = jax.tree_util.Partial(jnp.matmul, jnp.asarray(inverse) - 5 * system.kept @ system.kept.conj().T)
+    b = jnp.asarray(random(rng, (N, K), True))
+    found = solve_once(system, b, SolveOptions(jnp.asarray(1e-14), 500, leftovers, inverse))
+    assert jnp.all(found.converged)
+    assert error(system.matvec(found.x), b) <= 1e-12
+
+
 @COMPLEX
 def test_what_lies_in_the_kept_span_takes_no_step(complex_):
     """The rest is rounding error then, and measured by the whole right-hand side."""
@@ -70,6 +91,32 @@ def test_a_row_without_a_tolerance_fails_at_once():
     assert found.steps == 1
     np.testing.assert_allclose(found.x[0], b[0] / 2)
     assert block_cg(lambda x: 2 * x, b, tol=jnp.full(3, jnp.nan), max_steps=100).steps == 0
+
+
+def test_right_hand_sides_of_any_size():
+    """float32 and 1e-25: the squares of the residual would be zero."""
+    b = jnp.asarray(random(np.random.default_rng(11), (2, N)), jnp.float32)
+    d, tol = jnp.linspace(1, 10, N, dtype=jnp.float32)[None, :], 1e-5
+    found = block_cg(lambda x: d * x, b * jnp.float32(1e-25), tol=jnp.float32(tol), max_steps=100)
+    assert jnp.all(found.converged)
+    # The condition of d times the residual.
+    assert error(np.asarray(found.x, np.float64) * 1e25, b / d) <= 10 * tol
+
+
+def test_a_row_that_is_not_finite_fails_alone():
+    """It must not count as zero, which is solved."""
+    b = jnp.asarray(random(np.random.default_rng(12), (3, N))).at[1, 4].set(jnp.nan)
+    found = block_cg(lambda x: 2 * x, b, tol=jnp.asarray(1e-10), max_steps=100)
+    assert found.converged.tolist() == [True, False, True]
+    assert found.steps < 5
+
+
+def test_an_operator_that_is_singular_to_working_precision_fails():
+    """Its two values would let the iteration end in two steps, with a result that has no digit."""
+    b = jnp.asarray(random(np.random.default_rng(13), (2, N)))
+    d = jnp.ones((2, N)).at[0, 3].set(1e-15).at[1, 3].set(1e-10)
+    found = block_cg(lambda x: d * x, b, tol=jnp.asarray(1e-5), max_steps=100)
+    assert found.converged.tolist() == [False, True]
 
 
 def test_a_row_that_has_converged_is_frozen():
@@ -153,7 +200,7 @@ def test_the_preconditioner_by_eigenvectors_is_its_formula(inner):
     theta = np.linspace(1, 0, N)
     C = (q * theta) @ q.conj().T
     M = hermitian(rng, np.linspace(1, 2, N), True) if inner else np.eye(N) / 1.5
-    alpha, beta = np.array([1.0, 1.2, 2.0]), -np.array([1.0, 0.9, 0.8])
+    alpha, beta = np.array([1.0 + 4 * EPS, 1.2, 2.0]), -np.array([1.0, 0.9, 0.8])
     spectral = Spectral(jnp.asarray(alpha), jnp.asarray(beta), jnp.asarray(1.5))
     given = by_eigenvectors(jnp.asarray(q[:, :p].T), jnp.asarray(theta[:p]))
     apply = (lambda r: (jnp.asarray(M) @ r.T).T) if inner else None

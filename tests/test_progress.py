@@ -1,5 +1,7 @@
 """Progress of a long solve: what the callback is told, and that nothing is there without it."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from references import hermitian, matrix
 
 import truncax
 from truncax import LOBPCG, Arnoldi, Dense, GolubKahan, Lanczos
+from truncax.solvers.progress import report
 
 N, K = 120, 3
 
@@ -63,6 +66,16 @@ def test_it_is_told_the_end_where_the_solver_gives_up():
         jax.effects_barrier()
         assert int(info.iterations) == limit
         assert sorted(told) == sorted({*range(4, limit, 4), limit})
+
+
+def test_one_report_is_due_at_every_fourth_restart_and_at_the_end():
+    """Not at the looks between two restarts, of which there are some."""
+    told = []
+    for iteration, restarting, done in itertools.product((3, 4), (False, True), (False, True)):
+        state = map(jnp.asarray, (iteration, restarting, done, np.ones(K, bool), np.zeros(K)))
+        report(lambda *_, case=(iteration, restarting, done): told.append(case), *state)
+    jax.effects_barrier()
+    assert sorted(told) == [(3, False, True), (3, True, True), (4, False, True), (4, True, False), (4, True, True)]
 
 
 def test_it_runs_under_transformations():
