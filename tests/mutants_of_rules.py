@@ -628,7 +628,7 @@ GENERAL_RULE = [
         "rules/eig.py",
         "mask = (~zeros_beside | (jnp.abs(values) > negligible(T.dtype) * size)).astype(size.dtype)",
         "mask = jnp.ones_like(jnp.abs(values))",
-        "test_general.py::test_jordan_blocks_are_nan_and_not_wrong",
+        "test_general.py::test_rank_deficient",
     ),
     mutant(
         "eig-reverse-kept-rows",

@@ -491,6 +491,12 @@ def test_rank_deficient():
     order = np.argsort(-abs(w))[:2]
     exact = (v[:, order] @ np.linalg.inv(v)[order]).real.T
     assert error(gradient, exact) <= 1e-11
+    # In a tangent the vector of an exact zero stays where it is; the others move as they would without it.
+    a, d = jnp.diag(jnp.asarray([2.0, 1.0, 0.0, 0.0, 0.0])), jnp.asarray(random(rng, (5, 5), False))
+    values, vectors = jax.jvp(lambda a: truncax.teig(a, 3), (a,), (d,))[1]
+    np.testing.assert_allclose(values[:2], jnp.diagonal(d)[:2], atol=1e-12)
+    np.testing.assert_allclose(vectors[2:, 0], d[2:, 0] / 2, atol=1e-12)
+    np.testing.assert_array_equal(vectors[3:, 2], 0)
 
 
 # --- what users bring -------------------------------------------------------------------------------------------------
