@@ -31,6 +31,15 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
+# The files that take longest go first, so that the workers end together.
+LONGEST = "mass_operator lobpcg general matrix sharding preconditioners reverse sparse pencil_forms derivatives pencil"
+
+
+def pytest_collection_modifyitems(items):
+    first = [f"test_{name}" for name in LONGEST.split()]
+    items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _drop_compiled_code():
     yield

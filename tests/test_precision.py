@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from profiles import LONG, crossed
 from references import hermitian, matrix
 
 import truncax
@@ -38,9 +39,7 @@ def loss(name):
     return lambda a: of(a).real.astype(jnp.finfo(a.dtype).dtype)
 
 
-@pytest.mark.parametrize("size", [40, 200])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["tsvd", "teigh"])
+@crossed("name, dtype, size", ["tsvd", "teigh"], ["bfloat16", "float16"], [40, 200])
 def test_half_precision_goes_in_and_out(name, dtype, size):
     """Computed in float32, whose result is rounded once; so is the gradient."""
     rng = np.random.default_rng(0)
@@ -56,7 +55,7 @@ def test_half_precision_goes_in_and_out(name, dtype, size):
     assert bool(jnp.all(jnp.isfinite(gradient.astype(jnp.float32))))
 
 
-@pytest.mark.parametrize("name", ["tsvd", "teigh", "teig", "singular_subspaces", "invariant_subspace"])
+@pytest.mark.parametrize("name", ["tsvd", "teigh", "teig", *(["singular_subspaces", "invariant_subspace"] * LONG)])
 def test_without_x64_nothing_asks_for_it(name):
     """NumPy's float64 is float32 then, without a warning; the results are right to that precision."""
     rng = np.random.default_rng(0)
@@ -75,8 +74,7 @@ def lowered_for_gpu(name, dtype, size=200):
     return export.export(function, platforms=["cuda"])(jax.ShapeDtypeStruct((size, size), dtype)).mlir_module()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
-@pytest.mark.parametrize("name", ["tsvd", "singular_subspaces", "teigh", "invariant_subspace"])
+@crossed("name, dtype", ["tsvd", "singular_subspaces", "teigh", "invariant_subspace"], ["float32", "complex64"])
 def test_the_default_path_on_a_gpu(name, dtype):
     """No TF32: every product at the highest precision. No host: LAPACK's and Python's calls are not there."""
     with jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):

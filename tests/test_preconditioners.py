@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
+from profiles import crossed
 from references import hermitian, random
 
 import truncax
@@ -33,8 +34,7 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize("complex_", [False, True])
-@pytest.mark.parametrize("name", MADE)
+@crossed("name, complex_", MADE, [False, True])
 def test_each_is_hermitian_and_definite_and_saves_products(name, complex_):
     a = grid(complex_)
     inverse = MADE[name](a)
