@@ -113,3 +113,47 @@ def error(x, reference):
     """Relative error in the Frobenius norm."""
     x, reference = np.asarray(x), np.asarray(reference)
     return float(np.linalg.norm(x - reference) / np.linalg.norm(reference))
+
+
+# --- perturbation theory ----------------------------------------------------------------------------------------------
+
+
+def level_derivatives(values, q, j, v):
+    """First, second and third derivative of the j-th, simple eigenvalue of ``q diag(values) q^H`` along v.
+
+    The sums over states of Rayleigh and Schroedinger, times 1, 2 and 6.
+    """
+    inside = q.conj().T @ v @ q
+    others = np.arange(len(values)) != j
+    x = inside[others, j] / (values[j] - values[others])
+    first = inside[j, j].real
+    second = np.vdot(inside[others, j], x).real
+    third = np.vdot(x, inside[np.ix_(others, others)] @ x).real - first * np.vdot(x, x).real
+    return first, 2 * second, 6 * third
+
+
+def vector_derivative(values, q, j, v):
+    """Of its vector, which stays orthogonal to itself."""
+    others = np.arange(len(values)) != j
+    return q[:, others] @ (q[:, others].conj().T @ v @ q[:, j] / (values[j] - values[others]))
+
+
+def kept_derivatives(values, q, kept, v, f, df, ddf):
+    """Of what is kept at any degeneracy inside: d tr f, d^2 tr f, dP; P the projector and f a function of the values.
+
+    As divided differences: of f' for the second derivative, of the step at the cut for the projector.
+    """
+    inside = q.conj().T @ v @ q
+    slope = np.where(kept, df(values), 0)
+    d = values[:, None] - values[None, :]
+    across = kept[:, None] != kept[None, :]
+    near = np.abs(d) < NEAR * np.max(np.abs(values))
+    safe = np.where(near, 1, d)
+    bend = np.where(kept[:, None] & kept[None, :], ddf(values)[:, None], 0)
+    second = np.where(near, bend, (slope[:, None] - slope[None, :]) / safe)
+    step = np.where(across, (kept[:, None] * 1.0 - kept[None, :]) / np.where(across, d, 1), 0)
+    return (
+        np.sum(slope * np.diagonal(inside).real),
+        np.sum(second * np.abs(inside) ** 2),
+        q @ (step * inside) @ q.conj().T,
+    )
