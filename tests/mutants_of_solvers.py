@@ -456,7 +456,7 @@ SOLVERS = [
         "solvers/lanczos.py",
         "rows, coupling, own, width, W = lax.cond(fresh, begin, waiting)",
         "rows, coupling, own, width, W = lax.cond(fresh, waiting, waiting)",
-        "test_multiplets.py::test_eigenpairs[lanczos-LA-ring]",
+        "test_multiplets.py::test_eigenpairs[lanczos-SA-identity]",
     ),
     mutant(
         "golub-kahan-probe",
@@ -464,7 +464,7 @@ SOLVERS = [
         "solvers/golub_kahan.py",
         "rows, coupling, own, width, W = lax.cond(fresh, random, waiting)",
         "rows, coupling, own, width, W = lax.cond(fresh, waiting, waiting)",
-        "test_multiplets.py::test_triplets[golub-kahan-ring]",
+        "test_starts.py::test_a_start_that_never_leaves_a_part_of_the_space_is_probed_beyond",
     ),
     mutant(
         "restart-no-probe",

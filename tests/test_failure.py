@@ -166,7 +166,7 @@ def test_only_the_failed_member_of_a_batch_is_nan():
     np.testing.assert_array_equal(info.status, [Status.CONVERGED, Status.NOT_CONVERGED])
     assert jnp.all(jnp.isfinite(result.S[0]))
     assert jnp.all(jnp.isnan(result.S[1]))
-    with pytest.raises(ConvergenceError, match="in 1 of 2 members of the batch"):
+    with pytest.raises(ConvergenceError, match=r"in 1 of 2 members of the batch \(at 1\)"):
         truncax.tsvd(batch, 3, solver=solver)
 
 

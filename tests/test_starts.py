@@ -63,3 +63,15 @@ def test_the_scale_of_a_start_does_not_matter(scale):
     result, warm = truncax.tsvd(a, 3, v0=v0, solver=GolubKahan(), return_info=True)
     np.testing.assert_allclose(result.S, plain.S, rtol=1e-13)
     assert warm.products < cold.products
+
+
+def test_a_start_that_never_leaves_a_part_of_the_space_is_probed_beyond():
+    """Two blocks without an entry between them: the larger values are in the one where the start has none."""
+    rng = np.random.default_rng(11)
+    small, large = (hermitian(rng, values * np.linspace(0.5, 1, 100) ** 3) for values in (1.0, 2.0))
+    zero = np.zeros((100, 100))
+    a, v0 = np.block([[small, zero], [zero, large]]), np.r_[rng.normal(size=100), np.zeros(100)]
+    expected = 2 * np.linspace(1, 0.5, 100)[:3] ** 3
+    np.testing.assert_allclose(truncax.tsvd(a, 3, v0=v0, solver=truncax.GolubKahan()).S, expected, rtol=1e-12)
+    found = truncax.teigh(a, 3, which="LA", v0=v0, solver=truncax.Lanczos())
+    np.testing.assert_allclose(found.eigenvalues, expected, rtol=1e-12)
