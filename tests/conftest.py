@@ -13,7 +13,8 @@ os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jax
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
+from profiles import HYPOTHESIS_LONG
 
 from truncax.complement import solve
 from truncax.complement.cg import block_cg
@@ -28,7 +29,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile(
     "ci", deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("ci")
+settings.register_profile(
+    "long",
+    settings.get_profile("ci"),
+    derandomize=False,
+    database=None,
+    max_examples=440,
+    print_blob=True,
+    phases=[Phase.explicit, Phase.generate],
+)
+settings.load_profile("long" if HYPOTHESIS_LONG else "ci")
 
 
 # The files that take longest go first, so that the workers end together.

@@ -7,6 +7,7 @@ from itertools import combinations, product
 import pytest
 
 LONG = "TRUNCAX_LONG" in os.environ
+HYPOTHESIS_LONG = os.environ.get("TRUNCAX_HYPOTHESIS") == "long"
 
 
 def selected(*axes, rows=0):

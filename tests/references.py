@@ -19,6 +19,12 @@ def tolerance(gap, factor=1e3, eps=EPS):
     return factor * eps / gap
 
 
+def promised(dtype, size, restarts=0):
+    """The relative residual that a decomposition promises: ``eps^(5/6)``, and what rounding leaves beside it."""
+    eps = np.finfo(dtype).eps
+    return eps ** (5 / 6) + (10 + size**0.5 + 2 * restarts) * eps
+
+
 def random(rng, shape, complex_=False):
     x = rng.normal(size=shape)
     return x + 1j * rng.normal(size=shape) if complex_ else x
