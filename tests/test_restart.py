@@ -56,3 +56,20 @@ def test_only_leftovers_that_are_known_to_many_digits_go_on_beside_a_fresh_block
     assert rough.fresh
     assert first.keep == 7
     assert rough.keep == 4
+
+
+def test_at_both_ends_the_probe_reaches_as_far_as_what_is_kept_of_either():
+    """Under "BE" leftovers of the two ends alternate: one end's next is the fourth, at a depth of 0.01."""
+    values = VALUES.copy()
+    depth = np.array([-0.2, -0.1, 0.0, 0.3, 0.01, 0.4, 0.02, 0.5, 0.03, 0.8, 0.8, 0.8])
+    found = np.where(np.arange(12) == 4, 1e-4, 0.0)
+    state = first_cycle(PLAN, jnp.float64)._replace(keep=jnp.int32(5), steps=jnp.int32(4))
+    ritz = Ritz(*map(jnp.asarray, (values, found, depth, 1.0)))
+    after = next_restart(state, ritz, PLAN, gap=lambda depth: depth, filled=jnp.int32(9), tol=jnp.asarray(TOL))
+    assert after.fresh
+    assert after.keep == 4
+    assert after.reach == 0.01
+    # What is next to the cut is not the first leftover.
+    ritz = ritz._replace(bounds=jnp.asarray(np.where(np.arange(12) == 4, 2e-3, 0.0)))
+    again = next_restart(state, ritz, PLAN, gap=lambda depth: depth, filled=jnp.int32(9), tol=jnp.asarray(TOL))
+    assert not again.fresh

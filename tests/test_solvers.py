@@ -214,6 +214,19 @@ def test_both_ends(k, solver):
     np.testing.assert_allclose([info.cut_gap, info.selection_gap], gap, rtol=0.1)
 
 
+def test_both_ends_although_more_is_known_at_one_of_them():
+    """At the low end the discarded values crowd at the cut, and never settle as deep as they do at the high end."""
+    rng = np.random.default_rng(371)
+    signs = rng.choice([-1.0, 1.0], 36)
+    signs[:4] = 1, -1, 1, -1
+    kept, rest = np.array([1, 5 / 6, 2 / 3, 1 / 2]), 0.495 * (1 - 0.3 * np.linspace(0, 1, 32) ** 3)
+    a = jnp.asarray(hermitian(rng, signs * np.concatenate([kept, rest])))
+    result, info = truncax.teigh(a, 4, which="BE", solver=truncax.Lanczos(ncv=19), return_info=True)
+    np.testing.assert_allclose(result.eigenvalues, [1, -5 / 6, 2 / 3, -1 / 2], atol=1e-13)
+    np.testing.assert_allclose(info.cut_gap, 0.005, rtol=0.1)
+    assert info.iterations <= 100
+
+
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (25, 25)])
 def test_smallest_triplets_ascend(shape):
     a = random(np.random.default_rng(23), shape, True)

@@ -73,7 +73,7 @@ class Restart(NamedTuple):
 
     ``keep`` vectors go on, rotated to Ritz vectors if ``rotate``, with a ``fresh`` random block or with what waits;
     after ``steps`` block steps the Ritz values are looked at again. ``probed`` block steps since the last fresh
-    block, or -1; ``reach``, the depth of the last leftover that was kept then, or zero; ``reference``, the
+    block, or -1; ``reach``, the depth that the leftovers kept then fill at either end, or zero; ``reference``, the
     values then; ``excess`` of the worst bound over its tolerance; ``cycles`` and, among them, ``restarts`` so far.
     """
 
@@ -160,8 +160,9 @@ def next_restart(
     firm = (index >= k) & (index < filled) & (bounds <= jnp.maximum(_FIRM * depth, floor))
     extra = jnp.sum(jnp.cumprod(firm[k:].astype(jnp.int32)), dtype=jnp.int32)
     known = leftover & (bounds <= jnp.maximum(SETTLED * depth, floor))
-    settled = jnp.take(known, cut, mode="fill", fill_value=False)
-    first = jnp.take(depth, cut, mode="fill", fill_value=0)
+    # The leftover next to a cut: under "BE" those of the two ends alternate.
+    next_one = jnp.argmin(jnp.where(leftover, depth, jnp.inf))
+    settled, first = known[next_one], jnp.where(filled > cut, depth[next_one], 0)
 
     probing = state.probed >= 0
     probed = jnp.where(probing, state.probed + state.steps, -1)
@@ -178,7 +179,9 @@ def next_restart(
     fresh = converged & jnp.where(probing, ~unchanged, settled | (filled <= cut))
     # What the first fresh block displaced is missing from the bounds, so a second one keeps no leftovers.
     extra = jnp.where(probing, 0, jnp.clip(extra, 0, min(kept_size(k, ncv), ncv - block) - k))
-    last = jnp.where(extra > 0, depth[jnp.minimum(k + extra, ncv) - 1], 0)
+    # At the other end of "BE" what is not kept may begin before the last that is.
+    dropped = jnp.min(depth, where=(index >= k + extra) & (index < filled), initial=jnp.inf)
+    last = jnp.where(extra > 0, jnp.minimum(depth[jnp.minimum(k + extra, ncv) - 1], dropped), 0)
     full = filled + block > ncv
     keep = jnp.where(fresh, k + extra, jnp.where(full, min(kept_size(k, ncv), ncv - block), filled)).astype(jnp.int32)
 
