@@ -272,3 +272,16 @@ def test_where_the_full_decomposition_gives_nan(k):
         gram = hermitian_function_gradient(a @ a.T, w, order, np.ones_like, np.zeros_like)
         got = gradients(jnp.asarray(a, dtype))
         assert error(got, 2 * gram @ a) <= (1e-5 if dtype == "float32" else 1e-11), name
+
+
+@pytest.mark.parametrize("function", [truncax.tsvd, truncax.singular_subspaces])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_zeros_that_are_kept_and_discarded_have_no_tangent(function, rank):
+    """Zero in forward mode as in reverse mode, beside the tangents of the others, which have a gap."""
+    rng = np.random.default_rng(0)
+    a, d = jnp.asarray(matrix(rng, (6, 8), [2.0, 1.0][:rank])), jnp.asarray(random(rng, (6, 8)))
+    (result, info), (tangent, _) = jax.jvp(lambda a: function(a, 4, return_info=True), (a,), (d,))
+    assert info.status == truncax.Status.CUT_DEGENERATE
+    outside = np.asarray(tangent.U) - np.asarray(result.U) @ (np.asarray(result.U).T @ np.asarray(tangent.U))
+    np.testing.assert_allclose(outside[:, rank:], 0, atol=1e-14)
+    assert all(jnp.all(jnp.isfinite(x)) for x in tangent)

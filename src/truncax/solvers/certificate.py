@@ -92,12 +92,17 @@ def _tied(cut_gaps: Array) -> Array:
 
 
 def tied_triplets(operator: LinearOperator, found: Triplets, which: str) -> Array:
-    """The kept triplets (k,) whose value equals a discarded one: their complement system is singular."""
-    return _tied(_relative(_nearest(found.s, _discarded(operator, found, which)), largest_singular(found)))
+    """The kept triplets (k,) whose value equals a discarded one: their complement system is singular.
+
+    But the rule masks the zeros of "LM", which have only zeros beside them.
+    """
+    largest = largest_singular(found)
+    masked = (found.s <= negligible(found.s.dtype) * largest) & (which == "LM")
+    return _tied(_relative(_nearest(found.s, _discarded(operator, found, which)), largest)) & ~masked
 
 
 def tied_pairs(found: Eigenpairs, which: str) -> Array:
-    """The same for eigenpairs; but the rule masks the zeros of "LM" and of A = 0, which have only zeros beside them."""
+    """The same for eigenpairs; the rule masks the zeros of A = 0 as well."""
     masked = (jnp.abs(found.values) <= negligible(found.values.dtype) * found.largest) & (
         (which == "LM") | (found.largest == 0)
     )
