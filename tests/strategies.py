@@ -29,6 +29,7 @@ SPECTRA = {
 CLUSTERED = ("two levels", "cluster")
 SEPARATED = ("uniform", "algebraic", "accumulating", "clusters below", "rank k")
 GAPS = {True: (0.5, 0.1, 1e-2, 1e-3), False: (0.5, 0.1, 0.03)}
+GENERAL_GAPS = (0.5, 0.2, 0.1)
 SPLITS = {True: (0.0, 1e-14, 1e-9, 1e-5), False: (0.0, 1e-3)}
 SCALES = {
     True: (1.0, 2.0**-800, 2.0**800, 1e-250, 1e250, 1e-7, 3e5),
@@ -116,13 +117,13 @@ def _near(draw, kept, double):
 def spectra(draw, program, names=tuple(SPECTRA)):
     """``(name, magnitudes, gap)``: all values descend, relative to the largest, and so is the gap below the k-th.
 
-    Of general matrices none that is graded, and no gap below 0.03: the solve of their derivative, for all columns at
+    Of general matrices none that is graded, and no gap below 0.1: the solve of their derivative, for all columns at
     once, may fail there, and the derivative is NaN as the docstring says.
     """
     general = program.kind == "general"
     names = tuple(name for name in names if not general or name != "graded")
     size, k, double = min(program.shape), program.k, program.double
-    name, gap = draw(st.sampled_from(names)), draw(st.sampled_from(GAPS[double and not general]))
+    name, gap = draw(st.sampled_from(names)), draw(st.sampled_from(GENERAL_GAPS if general else GAPS[double]))
     kept, rest = SPECTRA[name](size, k, gap)
     if name in CLUSTERED:
         kept = np.sort(_near(draw, kept, double))[::-1]

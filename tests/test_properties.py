@@ -104,7 +104,9 @@ def test_values_are_those_of_the_full_decomposition(case):
         distances = np.abs(values[:, None] - case.kept[None, :])
         assert max(distances.min(axis=0).max(), distances.min(axis=1).max()) <= 10 * bound
         return
-    np.testing.assert_allclose(values, case.kept, atol=bound)
+    # Of l and -l under "LM" either may come first.
+    place = np.argsort if program.which == "LM" else lambda x: np.arange(len(x))
+    np.testing.assert_allclose(values[place(values)], case.kept[place(case.kept)], atol=bound)
     if np.isfinite(found.info.cut_gap) and program.kind == "singular":
         np.testing.assert_allclose(found.info.cut_gap, case.gap, rtol=0.1, atol=bound)
 
@@ -514,7 +516,7 @@ def finite(tree):
 
 @given(wild_cases())
 def test_whatever_is_finite_is_decomposed_or_refused(case):
-    program, found = case.program, run(case.program, case.a, scale=case.scale)
+    program, found = case.program, run(case.program, case.a, scale=case.scale, missed=True)
     if not found.info.converged:
         assert found.info.status in (Status.NOT_CONVERGED, Status.NON_FINITE)
         assert all(np.all(np.isnan(x)) for x in found.result)
@@ -550,8 +552,10 @@ def test_derivatives_are_right_or_not_a_number(case):
     assert abs(of_sum - slope) <= 100 * eps * program.k * np.linalg.norm(v)
     if not finite(found.tangent):
         assert np.all(np.isnan(found.cotangent)) or finite(found.cotangent)
-        gap = np.min(np.abs(case.kept[:, None] - case.spectrum[None, program.k :]), initial=np.inf)
-        assert gap <= 1e-2 * np.abs(case.spectrum).max()
+        # Zeros that are kept and discarded have the tangent zero, so that others must be close.
+        largest = np.abs(case.spectrum).max()
+        kept = case.kept if program.which != "LM" else case.kept[np.abs(case.kept) > 64 * eps * largest]
+        assert np.min(np.abs(kept[:, None] - case.spectrum[None, program.k :]), initial=np.inf) <= 1e-2 * largest
         return
     if found.info.status == Status.CONVERGED and finite(found.cotangent):
         one, two = pairing(w, found.tangent), pairing(found.cotangent, v)
