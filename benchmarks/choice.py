@@ -11,7 +11,7 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from forward import alternating
+from shared import alternating
 
 import truncax
 

@@ -10,44 +10,17 @@ timed. Times are medians of two rounds in turn in one process, both at our defau
 import argparse
 import json
 import platform
-import statistics
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.sparse.linalg import eigsh, svds
+from shared import SPECTRA, alternating, matrix
 
 import truncax
 
-SPECTRA = {"exp": lambda n: np.exp(-20 * np.arange(n) / n), "alg": lambda n: 1 / (1 + np.arange(n))}
 COLUMNS = ("n", "spectrum", "k", "ours, ms", "host, ms", "ratio", "residual", "host residual", "products", "compile, s")
-
-
-def orthonormal(rng, n, dtype):
-    x = rng.normal(size=(n, n))
-    return np.linalg.qr(x + 1j * rng.normal(size=(n, n)) if np.dtype(dtype).kind == "c" else x)[0]
-
-
-def matrix(n, spectrum, dtype, hermitian, seed=0):
-    rng = np.random.default_rng(seed)
-    u = orthonormal(rng, n, dtype)
-    a = (u * SPECTRA[spectrum](n)) @ (u if hermitian else orthonormal(rng, n, dtype)).conj().T
-    return np.ascontiguousarray((a + a.conj().T) / 2 if hermitian else a).astype(dtype)
-
-
-def alternating(functions, repeats):
-    """Medians in ms, from two rounds in turn. After each turn the threads of NumPy's BLAS are given time to rest."""
-    times = [[] for _ in functions]
-    for _ in range(2):
-        for f, t in zip(functions, times, strict=True):
-            time.sleep(0.1)
-            f()
-            for _ in range(repeats):
-                start = time.perf_counter()
-                f()
-                t.append(time.perf_counter() - start)
-    return [1e3 * statistics.median(t) for t in times]
 
 
 def residual(a, left, values, right):

@@ -15,8 +15,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from forward import SPECTRA, alternating, matrix
 from scipy.sparse.linalg import svds
+from shared import SPECTRA, alternating, matrix
 
 import truncax
 from truncax.command.closed_form import closed_form

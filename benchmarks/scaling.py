@@ -16,26 +16,14 @@ import platform
 import jax
 import jax.numpy as jnp
 import numpy as np
-from forward import alternating, orthonormal
 from gradient import loss
+from shared import alternating, orthonormal, spectrum
 
 import truncax
 from truncax.command.closed_form import closed_form
 from truncax.command.loss import random_weights
 
 COLUMNS = ("n", "k", "spectrum", "gap", "products", "value, ms", "value and gradient, ms", "error", "residual")
-
-
-def spectrum(kind, n, k, gap):
-    count = n - k
-    if kind == "uniform":
-        below = (1 - gap) * (1 - np.arange(count) / count)
-    else:
-        distances = np.minimum(gap * 1.05 ** np.arange(count), 0.99)
-        far = distances == 0.99
-        distances[far] = np.linspace(0.99, 0.999, far.sum())
-        below = 1 - distances
-    return np.concatenate([np.linspace(2, 1, k), below])
 
 
 def measure(n, k, kind, gap, repeats):

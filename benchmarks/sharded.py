@@ -22,9 +22,9 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-from forward import alternating
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from shared import alternating
 
 import truncax
 

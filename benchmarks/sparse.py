@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from forward import alternating
 from jax.experimental.sparse import BCOO
 from scipy.sparse.linalg import eigsh, svds
+from shared import alternating
 
 import truncax
 from truncax.operators.convert import given_matrix

@@ -31,15 +31,18 @@ def closed_form(a: np.ndarray, w: np.ndarray, k: int) -> ClosedForm:
     Source: Daleckii and Krein 1965, for singular values: Noferini, SIAM J. Matrix Anal. Appl. 38 (2017).
     """
     double = np.complex128 if np.iscomplexobj(a) else np.float64
-    a, w = a.astype(double), w.astype(double)
-    m, n = a.shape
-    U, s, Vh = np.linalg.svd(a, full_matrices=False)
+    return at_factors(*np.linalg.svd(a.astype(double), full_matrices=False), w.astype(double), k)
+
+
+def at_factors(U: np.ndarray, s: np.ndarray, Vh: np.ndarray, w: np.ndarray, k: int) -> ClosedForm:
+    """The same from all the singular triplets ``U`` (m, r), ``s``, ``Vh`` (r, n), r = min(m, n), of ``A``."""
+    m, n = U.shape[0], Vh.shape[1]
     kept, Uk, Vkh = s[:k, None], U[:, :k], Vh[:k]
     over = 1 / (1 + kept**2)
     value = float(np.sum((w.conj() * (Uk @ (kept * over * Vkh))).real))
 
     if (k < s.size or m != n) and s[k - 1] == (s[k] if k < s.size else 0):
-        return ClosedForm(value, np.full_like(a, np.nan), s)
+        return ClosedForm(value, np.full((m, n), np.nan, w.dtype), s)
 
     even, odd = _quotients(kept, s[None, k:], over)
     left, right = Uk.conj().T @ w, w @ Vkh.conj().T
