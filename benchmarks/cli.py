@@ -22,10 +22,11 @@ FULL = {
 }
 QUICK = {
     "gap": lambda say: studies.gaps(256, 8, {"uniform": (1, 3, 5), "accumulating": (1, 3)}, say),
-    "precision": lambda say: studies.precision(256, 16, [1e-2, 1e-6, 1e-12], [32, 64], say),
-    "memory": lambda say: studies.memory([512], 16, say),
+    "precision": lambda say: studies.precision(256, 16, [1e-2, 1e-6, 1e-12], [64], say),
+    "memory": lambda say: studies.memory([512], 16, say, ("truncax", "jnp", "gram")),
 }
-BUDGET = {"full": 4.0, "quick": 0.5, "tiny": 0.05}
+# Seconds for each function, and rounds in turn.
+TIMING = {"full": {"budget": 1.0, "rounds": 2}, "quick": {"budget": 0.3, "rounds": 1}}
 
 
 def arguments(argv):
@@ -125,7 +126,7 @@ def problem_of(name, case, place, results, options, profile, start):
             problem = case.make()
             facts = {"title": problem.title, "k": problem.k, "gap": problem.gap, "reference": problem.reference}
             results["problems"][name] = facts | {"single": case.single}
-            results["rows"] += measure(name, problem, say, budget=BUDGET[profile], only=options.peers)
+            results["rows"] += measure(name, problem, say, only=options.peers, **TIMING[profile])
     except Missing as reason:
         say(f"skipped, {reason}")
         results["skipped"].append((f"`{name}`", str(reason)))

@@ -1,5 +1,7 @@
 """Matrices made for the purpose: the spectrum and the singular vectors are known."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,7 +37,7 @@ def at_gap(n, k, gap, kind):
 def rank_deficient(n, rank, k):
     """An exact rank: all the values behind it are rounding, and LAPACK returns many of them equal."""
     values = np.where(np.arange(n) < rank, 0.95 ** np.arange(n), 0.0)
-    return of_values(values, n, n, k, f"dense {n} x {n} of rank {rank}")
+    return of_values(values, n, n, k, f"dense {n} x {n} of rank {rank}", depth=rank)
 
 
 def of_values(values, m, n, k, title, dtype="float64", **options):
@@ -147,7 +149,7 @@ def laplacian(side, k):
         indices=indices,
         entries=entries,
         sigma=0.0,
-        depth=4 * side,
+        depth=400,
         left_out=reason,
     )
     return answered(problem, lambda q, z: np.sum(z * q + w * q**2, axis=1))
@@ -157,5 +159,4 @@ def answered(problem, gradient):
     """A Hermitian ``problem`` with its answers; ``gradient`` makes that of the parameter from q and z."""
     w, c = problem.weights
     values, gap, q, z = hermitian(problem.host(), problem.k, problem.sigma, w, c)
-    fields = problem.__dict__ | {"values": values, "gap": float(gap), "gradient": gradient(q, z)}
-    return Problem(**fields)
+    return dataclasses.replace(problem, values=values, gap=float(gap), gradient=gradient(q, z))

@@ -15,7 +15,7 @@ SLOW = 4.0
 REST = 0.1
 
 
-def measure(name, problem, say, *, budget, only=None):
+def measure(name, problem, say, *, budget, rounds=2, only=None):
     """A row for each peer that serves the problem, those that fail included; ``say`` is told of each as it comes."""
     rows, prepared = [], {}
     weights = tuple(map(jnp.asarray, problem.weights))
@@ -45,7 +45,7 @@ def measure(name, problem, say, *, budget, only=None):
         except Exception as failure:  # whatever a peer does, the others go on
             row |= {"status": "failed", "note": first_line(failure)}
             say(f"{peer.title}: FAILED, {row['note']}")
-    add_times(rows, prepared, parameter, weights, budget)
+    add_times(rows, prepared, parameter, weights, budget, rounds)
     for row in rows:
         if "value_ms" in row:
             gradient = f", value and gradient {row['gradient_ms']:.3g} ms" if "gradient_ms" in row else ""
@@ -105,8 +105,8 @@ def relative(found, expected):
     return float(np.max(errors))
 
 
-def add_times(rows, prepared, parameter, weights, budget):
-    """Medians in ms, all ways in turn in two rounds; ``budget``: the seconds that each gets, roughly."""
+def add_times(rows, prepared, parameter, weights, budget, rounds):
+    """Medians in ms, all ways in turn in each round; ``budget``: the seconds that each gets, roughly."""
     jobs = []
     for row in rows:
         if row["peer"] in prepared:
@@ -114,15 +114,15 @@ def add_times(rows, prepared, parameter, weights, budget):
             functions = ("value_ms", ready.value, seconds[0]), ("gradient_ms", ready.gradient, seconds[1])
             jobs += [(row, *job) for job in functions if job[1] is not None]
     runs = {(id(row), name): [] for row, name, *_ in jobs}
-    for turn in range(2):
+    for turn in range(rounds):
         for row, name, f, first in jobs:
             slow = first > SLOW
-            if slow and turn == 1:
+            if slow and turn > 0:
                 continue
             time.sleep(REST)
             if not slow:
                 f(parameter, weights)
-            for _ in range(1 if slow else repeats(first, budget)):
+            for _ in range(1 if slow else repeats(first, budget / rounds)):
                 runs[id(row), name].append(clocked(f, parameter, weights)[0])
     for row, name, *_ in jobs:
         times = runs[id(row), name]
@@ -132,5 +132,5 @@ def add_times(rows, prepared, parameter, weights, budget):
 
 
 def repeats(first, budget):
-    """How often in one of two rounds, beside the run that warms up."""
-    return int(np.clip(budget / 2 / max(first, 1e-6) - 1, 1, 5))
+    """How often in one round, beside the run that warms up."""
+    return int(np.clip(budget / max(first, 1e-6) - 1, 1, 5))

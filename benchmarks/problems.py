@@ -45,6 +45,11 @@ class Problem:
     depth: int = 96
     left_out: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        # A pattern that is known outside of jit is sorted once; one made inside of it, in every call.
+        places = None if self.indices is None else jnp.asarray(self.indices)
+        object.__setattr__(self, "places", places)
+
     @property
     def hermitian(self):
         return self.which is not None
@@ -57,13 +62,13 @@ class Problem:
         """The matrix as JAX has it: an array or a ``BCOO``."""
         if self.indices is None:
             return parameter
-        return BCOO((self.entries(parameter), jnp.asarray(self.indices)), shape=self.shape)
+        return BCOO((self.entries(parameter), self.places), shape=self.shape)
 
     def dense(self, parameter):
         """The matrix as a JAX array."""
         if self.indices is None:
             return parameter
-        rows, columns = jnp.asarray(self.indices).T
+        rows, columns = self.places.T
         return jnp.zeros(self.shape, parameter.dtype).at[rows, columns].add(self.entries(parameter))
 
     def host(self):

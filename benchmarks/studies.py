@@ -141,7 +141,7 @@ def precision(n, k, tolerances, depths, say):
     return rows
 
 
-def memory(sizes, k, say):
+def memory(sizes, k, say, names=MEMORY_PEERS):
     """The largest resident memory of a fresh process during value and gradient, above that before, in bytes."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ def memory(sizes, k, say):
             path = Path(folder) / f"{n}.npy"
             problem = made.dense(n, n, k)
             np.save(path, problem.parameter)
-            for key in MEMORY_PEERS:
+            for key in names:
                 title = peers.PEERS[key].title
                 if peers.PEERS[key].refusal(problem, key):
                     continue
