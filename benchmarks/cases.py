@@ -48,7 +48,7 @@ CASES = {
     "wide": _dense(512, 8192, 16),
     "ties": Case(partial(made.rank_deficient, 256, 32, 16), quick=True),
     "batch": Case(partial(made.batch, 256, 64, 4)),
-    "laplacian-50": Case(partial(made.laplacian, 50, 6)),
+    "laplacian-30": Case(partial(made.laplacian, 30, 6), quick=True),
     "laplacian-100": Case(partial(made.laplacian, 100, 6)),
     "laplacian-200": Case(partial(made.laplacian, 200, 6)),
     "sparse-graded": Case(partial(made.random_sparse, 100_000, 20_000, 10, graded=True)),
@@ -56,6 +56,6 @@ CASES = {
     "image": Case(partial(inputs.image, 20)),
     "digits": Case(partial(inputs.digits, 10), quick=True),
     "text": Case(partial(inputs.text, 10)),
-    "counties": Case(partial(inputs.counties, 8), quick=True),
+    "counties": Case(partial(inputs.counties, 8)),
 }
 TINY = {"exp-64": _dense(64, 64, 4, depth=24)}

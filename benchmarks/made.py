@@ -37,7 +37,7 @@ def at_gap(n, k, gap, kind):
 def rank_deficient(n, rank, k):
     """An exact rank: all the values behind it are rounding, and LAPACK returns many of them equal."""
     values = np.where(np.arange(n) < rank, 0.95 ** np.arange(n), 0.0)
-    return of_values(values, n, n, k, f"dense {n} x {n} of rank {rank}", depth=rank)
+    return of_values(values, n, n, k, f"dense {n} x {n} of rank {rank}", depth=rank + 1)
 
 
 def of_values(values, m, n, k, title, dtype="float64", **options):
