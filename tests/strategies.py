@@ -83,8 +83,9 @@ class Case:
         return self.spectrum[: self.program.k]
 
     def labels(self):
-        """For each kept value the number of its cluster, of values within 1e-2."""
-        distances = np.abs(self.kept[:, None] - self.kept[None, :])
+        """For each kept value the number of its cluster, of values within 1e-2; l and -l are one under "LM"."""
+        ranks = np.abs(self.kept) if self.program.which == "LM" else self.kept
+        distances = np.abs(ranks[:, None] - ranks[None, :])
         return np.argmax(distances < 1e-2, axis=1)
 
     @property
