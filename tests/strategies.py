@@ -8,6 +8,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from programs import PROGRAMS, Program, rounded
 from references import hermitian, matrix, orthonormal, promised, random
+from scipy.sparse.csgraph import connected_components
 
 from truncax.numerics.tolerances import degeneracy_rtol
 
@@ -83,10 +84,9 @@ class Case:
         return self.spectrum[: self.program.k]
 
     def labels(self):
-        """For each kept value the number of its cluster, of values within 1e-2; l and -l are one under "LM"."""
+        """For each kept value the number of its cluster, of values in steps below 1e-2; l and -l are one under "LM"."""
         ranks = np.abs(self.kept) if self.program.which == "LM" else self.kept
-        distances = np.abs(ranks[:, None] - ranks[None, :])
-        return np.argmax(distances < 1e-2, axis=1)
+        return connected_components(np.abs(ranks[:, None] - ranks[None, :]) < 1e-2)[1]
 
     @property
     def split(self):
