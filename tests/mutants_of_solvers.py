@@ -244,6 +244,14 @@ COMPLEMENT = [
         "test_schur.py::test_coupled_solve",
     ),
     mutant(
+        "bicgstab-singular",
+        "any residual counts as rounding beside an x that grows without end",
+        "complement/bicgstab.py",
+        "rounding = jnp.minimum(negligible(b.dtype) * gain * _norm(x), unsolved(b.dtype))",
+        "rounding = negligible(b.dtype) * gain * _norm(x)",
+        "test_schur.py::test_a_singular_coupled_system_is_not_solved",
+    ),
+    mutant(
         "bicgstab-nan",
         "a tolerance of NaN or a right-hand side that is not finite goes on",
         "complement/bicgstab.py",

@@ -114,6 +114,16 @@ def test_the_residual_of_a_coupled_solve_is_the_true_one():
     assert abs(np.linalg.norm(b - a @ np.asarray(x)) / np.linalg.norm(b) - residual) <= 8 * EPS * size
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_singular_coupled_system_is_not_solved(dtype):
+    """x grows by 1e15 along the null vector: beside that any residual looks like rounding."""
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(random(rng, (30, 30), False))[0]
+    a, b = q * np.linspace(0, 1, 30) @ q.T, random(rng, (30, 2), False)
+    found = solved(jnp.asarray(a, dtype), jnp.asarray(b, dtype), tol=np.dtype(dtype).type(1e-12))
+    assert not found.converged
+
+
 def test_coupled_solve_at_its_ends():
     a, b = system(20)
     one = solved(jnp.eye(20, dtype=b.dtype), b)

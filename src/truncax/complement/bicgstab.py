@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from ..numerics.devices import varying_with
 from ..numerics.products import times
-from ..numerics.tolerances import negligible
+from ..numerics.tolerances import negligible, unsolved
 
 
 class Solution(NamedTuple):
@@ -51,7 +51,8 @@ def bicgstab(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
     """Solve ``matvec(x) = b`` for a block ``b`` (n, k), to ``||b - matvec(x)|| <= tol ||b||`` in the Frobenius norm.
 
     Or to the rounding error of ``matvec(x)``, 32 eps of what its norm is seen to be times that of x, which is above the
-    tolerance where the matrix is far from normal.
+    tolerance where the matrix is far from normal; but above ``sqrt(eps) ||b||`` nothing is a solution: where the matrix
+    is singular x grows until any residual looks like its rounding.
 
     The residual that the recurrence carries drifts from the true one, so that what converges is measured, and goes on
     from there if it has not. A breakdown (a shadow residual orthogonal to all that follows) begins anew with another
@@ -114,7 +115,8 @@ def bicgstab(matvec: Callable[[Array], Array], b: Array, *, tol: Array, max_step
         r = lax.cond(look, lambda: residual(x), lambda: r)
         steps, size = steps + look.astype(jnp.int32), jnp.where(look, _norm(r), size)
         gain = jnp.where(usable, gain, s.gain)
-        done = look & (size <= jnp.maximum(tol, negligible(b.dtype) * gain * _norm(x)))
+        rounding = jnp.minimum(negligible(b.dtype) * gain * _norm(x), unsolved(b.dtype))
+        done = look & (size <= jnp.maximum(tol, rounding))
         return _State(
             x=x,
             r=r,

@@ -59,6 +59,11 @@ def negligible(dtype: Any) -> float:
     return 32 * epsilon(dtype)
 
 
+def unsolved(dtype: Any) -> float:
+    """A residual above this times the right-hand side is no solution whatever its rounding error, ``sqrt(eps)``."""
+    return epsilon(dtype) ** 0.5
+
+
 def semiorthogonal(dtype: Any) -> float:
     """Products of the vectors of a basis below ``sqrt(eps)`` need not be removed: it is enough that they are known."""
     return epsilon(dtype) ** 0.5
