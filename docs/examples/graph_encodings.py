@@ -70,21 +70,22 @@ for _ in range(60):
 print(f"separation after 60 steps: {separation(learned)[0]:.4f}")
 
 # %% [markdown]
-# Left, how far the four vectors are inside of the communities; right, the nodes at the second and the third eigenvector,
-# before (pale) and after. The communities have drawn together.
+# Left, how far the four vectors are inside of the communities; right, the nodes at the second and the third
+# eigenvector, before (pale) and after. The communities have drawn together.
 
 # %%
-vectors = [truncax.teigh(laplacian(w), 4, which="SA").eigenvectors for w in (weights, learned)]
+before, after = (np.asarray(truncax.teigh(laplacian(w), 4, which="SA").eigenvectors) for w in (weights, learned))
+u, _, vh = np.linalg.svd(after.T @ before)  # the basis is free: the one nearest to that before
 figure, (left, right) = plt.subplots(1, 2)
 left.plot(history)
 left.set(xlabel="step", ylabel="separation (4 is complete)")
 for community in range(4):
     own = communities == community
-    for alpha, Q in zip((0.2, 1.0), vectors, strict=True):
+    for alpha, Q in ((0.25, before), (1.0, after @ u @ vh)):
         label = f"community {community + 1}" if alpha == 1 else None
         right.scatter(Q[own, 1], Q[own, 2], s=7, alpha=alpha, color=f"C{community}", linewidths=0, label=label)
-right.set(xlabel="second eigenvector", ylabel="third eigenvector")
-right.legend(fontsize="small", markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
+right.set(xlabel="second eigenvector", ylabel="third eigenvector", xticks=[-0.05, 0, 0.05])
+right.legend(fontsize="small", markerscale=2)
 plt.show()
 
 # %% [markdown]

@@ -4,8 +4,8 @@
 # A hopping chain of a million sites with four impurities, $(Hx)_i = x_{i-1} + x_{i+1} + \varepsilon_i x_i$. It is a
 # function, no matrix: an array of that size would take 8 TB. Each impurity binds one state, at
 # $\lambda = \sqrt{\varepsilon^2 + 4}$, whose derivative is $d\lambda/d\varepsilon = \varepsilon/\lambda$, the weight of
-# the state on its impurity. `truncax.teigh` is exact for eigenvalues and separated states; the gradient goes to the four
-# numbers that the function takes.
+# the state on its impurity. `truncax.teigh` is exact for eigenvalues and separated states; the gradient goes to the
+# four numbers that the function takes.
 #
 # Without impurities the largest eigenvalues of such a chain lie within 6e-11 of each other, relative to the width of
 # the spectrum: no method that only multiplies by the matrix reaches them, with or without a derivative.
