@@ -31,7 +31,7 @@ exclude_patterns = ["_build", "_extensions", "conf.py", "**.ipynb_checkpoints", 
 nitpicky = True
 # There is no network in a build, so that names of other libraries have nowhere to point to.
 nitpick_ignore_regex = [
-    (r"py:exc", "Nothing"),
+    (r"py:exc", r"Nothing\.?"),
     (r"py:.*", r"(jax|jaxlib|numpy|np|scipy|collections|typing|enum)\..*"),
     (r"py:class", r"(Array|ArrayLike|Any|Callable|Sequence|optional|Unpack\[.*)"),
 ]
