@@ -430,6 +430,14 @@ def test_what_is_zero_and_what_is_not_finite():
             assert not jnp.isfinite(operator.magnitude())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_the_magnitude_of_a_large_array_keeps_nan(dtype):
+    """XLA's own maximum of more than a thousand entries drops it on a CPU, from jax 0.10 on."""
+    a = random(np.random.default_rng(12), (200, 100)).astype(dtype)
+    for place in ((0, 0), (70, 31), (199, 99)):
+        assert jnp.isnan(as_operator(jnp.asarray(a).at[place].set(jnp.nan)).magnitude())
+
+
 def test_every_public_operator_is_documented():
     assert operators.__all__ == sorted(operators.__all__)
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

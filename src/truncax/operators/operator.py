@@ -107,7 +107,9 @@ class LinearOperator(Arithmetic, abc.ABC):
 def largest_entry(x: Array) -> Array:
     """The largest magnitude of a real or imaginary part; NaN if there is one."""
     parts = (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(part), initial=0) for part in parts]))
+    # Of either sign, since jax 0.8 makes an array of abs(x); NaN apart, since XLA's maximum of many entries drops it.
+    ends = [end for part in parts for end in (jnp.max(part, initial=0), -jnp.min(part, initial=0))]
+    return jnp.where(jnp.any(jnp.isnan(x)), jnp.nan, jnp.max(jnp.stack(ends)))
 
 
 @jax.tree_util.register_dataclass
