@@ -6,10 +6,10 @@
 #
 # $$u = -\frac{d \ln\kappa}{dK}, \qquad c = K^2 \, \frac{d^2 \ln\kappa}{dK^2}$$
 #
-# the energy per site in units of J and the specific heat in units of $k_B$. The corner transfer matrix renormalization
-# group (CTMRG) computes $\kappa$ of the infinite lattice: a quarter of the plane is a symmetric matrix, the corner, which
-# grows by one row and one column in each step and is cut back to its $\chi$ largest eigenvalues. Here the derivatives
-# go through all these steps and their truncations.
+# the energy per site in units of J and the specific heat in units of $k_B$. The corner transfer matrix
+# renormalization group (CTMRG) computes $\kappa$ of the infinite lattice: a quarter of the plane is a symmetric matrix,
+# the corner, which grows by one row and one column in each step and is cut back to its $\chi$ largest eigenvalues. Here
+# the derivatives go through all these steps and their truncations.
 #
 # The corner has the eigenvalues $e^{-n\varepsilon}$, up to a factor, each as often as n is a sum of distinct integers
 # (below the critical temperature; of distinct odd integers above): multiplets, in every step. $\kappa$ depends on the
@@ -127,22 +127,6 @@ print("largest error 10 % and more away from T_c:", {name: f"{error:.0e}" for na
 assert worst["ln kappa"] < 1e-12
 assert worst["energy"] < 1e-9
 assert worst["specific heat"] < 1e-8
-
-# %% [markdown]
-# The same with the full `jnp.linalg.eigh`, whose derivative divides by the differences of kept values:
-
-
-# %%
-def full(corner, chi):
-    values, vectors = jnp.linalg.eigh(corner)
-    kept = jnp.argsort(-jnp.abs(values))[:chi]
-    return vectors[:, kept], jnp.diag(values[kept])
-
-
-for name, subspace in {"invariant_subspace": truncax.invariant_subspace, "jnp.linalg.eigh": full}.items():
-    value, slope = jax.jvp(lambda K, subspace=subspace: ln_kappa(K, 14, 120, subspace), (critical / 0.9,), (1.0,))
-    defects = abs(float(value) - onsager(critical / 0.9)[0]), abs(float(-slope) - onsager(critical / 0.9)[1])
-    print("{}: error of ln kappa {:.0e}, of the energy {:.0e}".format(name, *defects))
 
 # %% [markdown]
 # Energy and specific heat against Onsager, with the errors below. The error grows towards $T_c$, where the corner's
