@@ -10,6 +10,11 @@ LONG = "TRUNCAX_LONG" in os.environ
 HYPOTHESIS_LONG = os.environ.get("TRUNCAX_HYPOTHESIS") == "long"
 
 
+def few(cases, rest):
+    """``cases``, and under ``TRUNCAX_LONG=1`` the rest of them."""
+    return [*cases, *rest] if LONG else cases
+
+
 def selected(*axes, rows=0):
     """As many cases as the longest axis has values, or ``rows``: always the one with most that is new.
 

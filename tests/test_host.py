@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import few
 from references import matrix, random
 
 import truncax
@@ -69,7 +70,7 @@ def test_host_solvers_count_more_than_the_check(solver):
     assert int(native.products) // 2 < info.products < 4 * int(native.products)
 
 
-@pytest.mark.parametrize("solver", [truncax.Arpack(max_iterations=1), truncax.Propack(max_iterations=8)])
+@pytest.mark.parametrize("solver", few([truncax.Propack(max_iterations=8)], [truncax.Arpack(max_iterations=1)]))
 def test_a_limit_on_a_host_solver_counts(solver):
     a = random(np.random.default_rng(19), (120, 100))
     with pytest.raises(truncax.ConvergenceError, match=r"may have given up.*raise max_iterations"):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import few
 from references import (
     error,
     hermitian,
@@ -131,7 +132,7 @@ def test_polish_makes_the_gradient_of_a_loose_solver_accurate(shape, is_complex)
     assert error(twice, exact) <= 1e-12
 
 
-@pytest.mark.parametrize("which", ["LM", "LA", "SA", "BE"])
+@pytest.mark.parametrize("which", few(["LM", "SA"], ["LA", "BE"]))
 def test_polish_of_eigenpairs(which):
     rng = np.random.default_rng(4)
     values = np.concatenate([[-2.3, -2.1, -1.9, -1.7], np.linspace(-1.5, 1.4, 52), [1.6, 1.8, 2.0, 2.2]])

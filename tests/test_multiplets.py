@@ -11,7 +11,7 @@ from itertools import product
 import jax
 import numpy as np
 import pytest
-from profiles import LONG
+from profiles import LONG, few
 from references import hermitian, orthonormal
 
 import truncax
@@ -135,12 +135,10 @@ def test_triplets(name, solver):
 
 @pytest.mark.parametrize(
     ("name", "which", "solver"),
-    [
-        ("hypercube 56", "LA", "arpack"),
-        ("hypercube 56", "SA", "lanczos"),
-        ("hypercube 176", "LA", "lanczos"),
-        ("hypercube 176", "SA", "arpack"),
-    ],
+    few(
+        [("hypercube 56", "SA", "lanczos"), ("hypercube 176", "LA", "lanczos"), ("hypercube 56", "LA", "arpack")],
+        [("hypercube 176", "SA", "arpack")],
+    ),
 )
 def test_hypercube_of_1024_vertices(name, which, solver):
     check_eigh(name, which, EIGH[solver], SEEDS if LONG else 1)

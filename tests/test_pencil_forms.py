@@ -11,7 +11,7 @@ import scipy.linalg
 import scipy.sparse
 from jax.experimental.sparse import BCOO
 from pencils import SIGMA, K, N, loss_of, reference_loss, sparse_pencil, symmetric_weights
-from profiles import LONG
+from profiles import few
 from references import error
 
 import truncax
@@ -29,13 +29,10 @@ MASSES = {
 
 @pytest.mark.parametrize(
     ("name", "options", "complex_"),
-    [
-        ("none", {"sigma": 0.25}, True),
-        ("sparse", {"sigma": 0.25}, False),
-        ("diagonal", {"which": "LA"}, True),
-        ("dense", {"which": "SM"}, False),
-        *([("sparse", {"which": "SA"}, True), ("diagonal", {"sigma": 0.25}, False)] if LONG else []),
-    ],
+    few(
+        [("none", {"sigma": 0.25}, True), ("sparse", {"sigma": 0.25}, False), ("diagonal", {"which": "LA"}, True)],
+        [("dense", {"which": "SM"}, False), ("sparse", {"which": "SA"}, True), ("diagonal", {"sigma": 0.25}, False)],
+    ),
 )
 def test_sparse_matrices_have_the_values_and_derivatives_of_arrays(name, options, complex_):
     a, b = sparse_pencil(complex_)

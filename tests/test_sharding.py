@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from profiles import few
 
 SCRIPT = Path(__file__).with_name("sharded.py")
 
@@ -35,7 +36,7 @@ def test_on_several_devices(checks, devices):
     finish(start(devices, checks))
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", few([4], [2]))
 def test_in_several_processes(count):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from profiles import few
 from references import cut_spectrum, error, hermitian, matrix, random
 
 import truncax
@@ -106,7 +107,7 @@ def test_a_custom_rule_around_us():
     assert error(jax.grad(f)(a), jax.grad(lambda a: loss(a, w, truncax.Dense()))(a)) <= 1e-13
 
 
-@SOLVERS
+@pytest.mark.parametrize("solver", few([truncax.GolubKahan()], [truncax.Dense()]))
 def test_debugging_switches(solver):
     a, w = problem(5, n=23)
     expected = checks.reference_gradient(checks.full_svd_loss)(a, w)
