@@ -139,7 +139,7 @@ assert np.max(np.abs(rounded - hidden)) < 1e-12
 # %%
 a, b = np.array([1.5, np.sqrt(3) / 2]), np.array([1.5, -np.sqrt(3) / 2])
 place = np.concatenate([cell @ np.stack([a, b]), cell @ np.stack([a, b]) + [1, 0]])
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1.2, 1.2, 1])
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=[1.2, 1.2, 1], layout="constrained")
 for ax, colours, name in ((axes[0], target, "density (electrons)"), (axes[1], w, "existence weight")):
     dots = ax.scatter(*place.T, c=colours, s=26, cmap="viridis", edgecolors="0.7", linewidths=0.3)
     ax.plot(*place[missing].T, "x", color="C3", markersize=8)
@@ -150,5 +150,4 @@ axes[2].plot(range(1, k + 1), hidden, "_", markersize=10, mew=2, label="with vac
 axes[2].plot(range(1, k + 1), rounded, ".", markersize=4, label="found")
 axes[2].set(xlabel="state", ylabel="energy (hopping)")
 axes[2].legend(frameon=False)
-figure.tight_layout()
 plt.show()
