@@ -50,11 +50,7 @@ def same(problem, reference, *at):
 
 @pytest.mark.parametrize(
     ("case", "complex_", "mode", "solver"),
-    [
-        ("LA", True, "all", Dense()),
-        ("SA", False, "reverse", Arnoldi()),
-        ("above", False, "all", Arnoldi()),
-    ],
+    [("LA", True, "all", Dense()), ("SA", False, "reverse", Arnoldi()), ("above", False, "all", Arnoldi())],
 )
 def test_pairs_and_gradients_are_those_of_an_array(case, complex_, mode, solver):
     a, b = pencil(complex_)

@@ -109,7 +109,7 @@ def one(x):
     return np.ones_like(x)
 
 
-@crossed("size, complex_", ORDERS, [False, True], rows=5)
+@crossed("size, complex_", ORDERS, [False, True])
 def test_singular_clusters(size, complex_):
     n = ORDERS[size]
     for i, split in enumerate(SPLITS):
@@ -134,7 +134,7 @@ def test_singular_clusters(size, complex_):
             assert error(got["reconstruction"], reconstruction(a)) >= 1e-3, split
 
 
-@crossed("size, complex_", ORDERS, [True, False], rows=5)
+@crossed("size, complex_", ORDERS, [True, False])
 def test_hermitian_clusters(size, complex_):
     n = ORDERS[size]
     for i, split in enumerate(SPLITS):
