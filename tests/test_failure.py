@@ -41,6 +41,16 @@ def test_a_failed_forward_solve_raises_in_eager_code(function):
             call()
 
 
+def test_residuals_that_stand_still_are_not_a_matter_of_restarts():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((300, 200))
+    a = a.T @ a
+    a += 1e-4 * np.linalg.norm(a) * np.triu(np.ones((200, 200))) / 200
+    with pytest.raises(ConvergenceError, match="not quite Hermitian") as raised:
+        truncax.teigh(jnp.asarray(a, jnp.float32), 3)
+    assert "max_restarts" not in str(raised.value)
+
+
 @FUNCTION
 def test_a_failed_forward_solve_is_nan_where_traced(function):
     a, solver = PROBLEMS[function]

@@ -80,7 +80,7 @@ def problem(name, complex_):
     return data, indices, shape, weights(shape, complex_)
 
 
-@crossed("name, complex_, traced", LOSSES, [False, True], [False, True], rows=6)
+@crossed("name, complex_, traced", LOSSES, [False, True], [False, True])
 def test_value_and_gradient_are_those_of_the_array(name, complex_, traced):
     data, indices, shape, w = problem(name, complex_)
     loss = LOSSES[name]

@@ -37,8 +37,9 @@ def forward_mode_explained(mode: str) -> Iterator[None]:
 
 _SHIFTED = {
     Status.NOT_DEFINITE: "b must be Hermitian and positive definite, and is not",
-    Status.SHIFT_SINGULAR: "sigma is an eigenvalue, or so close to one that the other pairs lose their digits: move "
-    "sigma a little, for a positive semidefinite a below zero",
+    Status.SHIFT_SINGULAR: "sigma (0 for which='SM') is an eigenvalue, or so close to one that the other pairs lose "
+    "their digits: move sigma a little, for a positive semidefinite a below zero, such as sigma=-1e-3 times its norm, "
+    "or use which='SA'",
     Status.NOT_INVERSE: "inverse must solve (a - sigma b) x = y, and solve_b b x = y, but the product with what was "
     "given and y differ for a random y",
 }
@@ -100,10 +101,13 @@ def raise_if_failed(
             f"after {np.max(np.asarray(info.iterations))} of {solver.restart_limit} restart cycles "
             f"and {np.max(np.asarray(info.products))} products"
         )
+        spent = np.max(np.asarray(info.iterations)) >= solver.restart_limit
         advice = (
-            f"raise max_restarts, raise tol, raise ncv (now {ncv}) in solver={type(solver).__name__}(...), "
-            "or use solver=truncax.Dense()"
+            f"raise {'max_restarts, raise ' if spent else ''}tol, raise ncv (now {ncv}) in "
+            f"solver={type(solver).__name__}(...), or use solver=truncax.Dense()"
         )
+        if not spent:
+            advice += "; residuals that stay where they are can come from an a that is not quite Hermitian or linear"
     what = f"the largest relative residual is {worst:.1e} {work}, and tol is {float(tol):.1e}"
     if worst <= float(tol):
         what = f"the pairs found have converged, but whether one was missed is not settled {work}"

@@ -93,6 +93,10 @@ def svd(
     """
     if k is not None and subset_by_index is not None:
         raise ValueError(f"k={k!r} and subset_by_index={subset_by_index!r} say the same: leave one out")
+    if not isinstance(full_matrices, bool | np.bool_):
+        raise TypeError(
+            f"full_matrices must be a bool, got {full_matrices!r}; the number of triplets is k=..., by name"
+        )
     a = _matrix(a, k if subset_by_index is None else subset_by_index, square=hermitian)
     limit = min(a.shape[-2:])
     first, count = (0, k) if subset_by_index is None else _subset(subset_by_index, limit)
@@ -198,6 +202,8 @@ def eigh(
         raise ValueError(f"which={which!r} has no use without k: all pairs are returned")
     if k is not None and which is None:
         raise ValueError("which must be 'LA', the largest, or 'SA', the smallest eigenvalues, beside k")
+    if k is not None and which in ("LM", "BE"):
+        raise ValueError(f"which must be 'LA' or 'SA' here, whose results ascend: truncax.teigh has which={which!r}")
     end = "SA" if which is None else check_which(which, ("LA", "SA"))
     a = _matrix(a, k, square=True)
     if k is None and 0 in a.shape:
