@@ -85,23 +85,24 @@ def check_options(
     return dataclasses.replace(
         derivative,
         preconditioner=as_preconditioner(derivative.preconditioner, min(a.shape[-2:]), dtype),
-        tol=check_positive("Implicit tol", derivative.tol, dtype),
+        tol=check_positive("Implicit tol", derivative.tol, dtype, below=1),
         degeneracy_rtol=check_positive("Implicit degeneracy_rtol", derivative.degeneracy_rtol, dtype),
     )
 
 
-def check_positive(name: str, value: Any, dtype: Any) -> Array | None:
+def check_positive(name: str, value: Any, dtype: Any, below: float = float("inf")) -> Array | None:
     """A positive real scalar (concrete or traced) in the real dtype behind ``dtype``; None stays None."""
     if value is None:
         return None
     if isinstance(value, str | bytes) or np.ndim(value) != 0 or jnp.iscomplexobj(value):
         raise TypeError(f"{name} must be a positive real number, got {value!r}")
     try:
-        wrong = not 0 < float(value) < float("inf")
+        wrong = not 0 < float(value) < below
     except jax.errors.ConcretizationTypeError:
         wrong = False
     if wrong:
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        limit = "finite" if below == float("inf") else f"below {below:g}"
+        raise ValueError(f"{name} must be positive and {limit}, got {value!r}; leave it out for the default")
     return jnp.asarray(value, jnp.finfo(dtype).dtype)
 
 

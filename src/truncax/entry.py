@@ -205,7 +205,7 @@ def _basis_size(solver: Any, a: Array | LinearOperator, k: int) -> int:
 def _tolerance(tol: Any, a: Array | LinearOperator) -> Array:
     """The forward tolerance in the dtype that is computed in."""
     dtype = computing_dtype(a.dtype)
-    given = check_positive("tol", tol, dtype)
+    given = check_positive("tol", tol, dtype, below=1)
     if given is not None:
         return given
     return jnp.asarray(solve_tolerance(dtype), jnp.finfo(dtype).dtype)

@@ -233,8 +233,8 @@ class Propack:
 class Implicit:
     """How the derivative is computed: by implicit differentiation, with one block solve in the complement.
 
-    - ``tol``: relative residual of that solve, per column; by default the residual of the forward pass, at least
-      ``16 eps`` and at most 0.1: both errors reach the derivative divided by the same cut gap. May be traced.
+    - ``tol``: relative residual of that solve, per column, below 1; by default the residual of the forward pass, at
+      least ``16 eps`` and at most 0.1: both errors reach the derivative divided by the same cut gap. May be traced.
     - ``max_steps``: conjugate gradient steps before it gives up and the derivative is NaN; default ten times
       the smaller side of the matrix.
     - ``preconditioner``: an approximate inverse of the operator of the solve, Hermitian and positive definite: of

@@ -46,7 +46,13 @@ def parser() -> argparse.ArgumentParser:
         epilog="Without FILE it takes the transfer matrix of the 2D Ising model on a ring of 10 spins, whose answer is "
         "known. Exit codes: 0 done, 1 no convergence or no memory, 2 a wrong argument or matrix.",
     )
-    p.add_argument("file", metavar="FILE", nargs="?", type=Path, help=".npy, .npz (also SciPy sparse), .mtx or .mtx.gz")
+    p.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help=".npy, .npz (also SciPy sparse, which is made dense to be compared), .mtx or .mtx.gz",
+    )
     p.add_argument(
         "--rank",
         metavar="K",

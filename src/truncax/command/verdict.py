@@ -27,7 +27,7 @@ def verdict(c: Comparison) -> str:
     speed = f"{1 / factor:.1f} times slower than" if factor < 0.9 else "about as fast as"
     return (
         f"Value and gradient {speed} jnp.linalg.svd (gradient {right}): "
-        "time is gained on larger matrices, of some hundred rows, and with ranks below a twelfth of the size."
+        "time is gained on larger matrices, with ranks well below a twelfth of the size, and where a gap follows them."
     )
 
 
