@@ -15,6 +15,9 @@ def few(cases, rest):
     return [*cases, *rest] if LONG else cases
 
 
+LONG_ONLY = pytest.mark.skipif(not LONG, reason="of the long profile, TRUNCAX_LONG=1")
+
+
 def selected(*axes, rows=0):
     """As many cases as the longest axis has values, or ``rows``: always the one with most that is new.
 

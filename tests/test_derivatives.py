@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from checks import SHAPES, K, check_adjoint, check_gradient, check_orders, eigh_problem, svd_problem
 from jax.test_util import check_grads
-from profiles import crossed, few
+from profiles import LONG_ONLY, crossed, few
 from references import error, random
 
 import truncax
@@ -42,6 +42,7 @@ def test_smallest_triplets(shape, complex_):
     check_gradient(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)
 
 
+@LONG_ONLY
 def test_smallest_triplets_at_every_order():
     problem = svd_problem((20, 32), True, which="SM")
     check_orders(partial(checks.tsvd_loss, which="SM"), partial(checks.full_svd_loss, which="SM"), problem)

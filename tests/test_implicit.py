@@ -66,7 +66,7 @@ def test_a_looser_tolerance_takes_fewer_steps_and_errs_more(steps):
 
 
 @pytest.mark.parametrize(
-    ("which", "is_complex", "form"), [("SA", False, "array"), ("LA", True, "function"), ("LM", True, "partial")]
+    ("which", "is_complex", "form"), few([("SA", False, "array"), ("LA", True, "function")], [("LM", True, "partial")])
 )
 def test_a_preconditioner_saves_steps_and_changes_nothing_else(steps, which, is_complex, form):
     rng = np.random.default_rng(1)

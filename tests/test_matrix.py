@@ -82,7 +82,7 @@ def allowed(cell):
     return not (single and spectrum.gap < 1e-2)
 
 
-CELLS = covering(AXES, allowed, rows=18)
+CELLS = covering(AXES, allowed, rows=14)
 
 
 def solver_of(cell):

@@ -30,8 +30,13 @@ MASSES = {
 @pytest.mark.parametrize(
     ("name", "options", "complex_"),
     few(
-        [("none", {"sigma": 0.25}, True), ("sparse", {"sigma": 0.25}, False), ("diagonal", {"which": "LA"}, True)],
-        [("dense", {"which": "SM"}, False), ("sparse", {"which": "SA"}, True), ("diagonal", {"sigma": 0.25}, False)],
+        [("sparse", {"sigma": 0.25}, False), ("diagonal", {"which": "LA"}, True)],
+        [
+            ("none", {"sigma": 0.25}, True),
+            ("dense", {"which": "SM"}, False),
+            ("sparse", {"which": "SA"}, True),
+            ("diagonal", {"sigma": 0.25}, False),
+        ],
     ),
 )
 def test_sparse_matrices_have_the_values_and_derivatives_of_arrays(name, options, complex_):

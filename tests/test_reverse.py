@@ -11,7 +11,7 @@ import pytest
 from checks import SHAPES, K, adjoint, eigh_problem, mm, svd_problem
 from hypothesis import given
 from hypothesis import strategies as st
-from profiles import LONG, crossed, selected
+from profiles import LONG, LONG_ONLY, crossed, selected
 from references import (
     best_first,
     error,
@@ -176,6 +176,7 @@ def test_eigenpairs(function, which, complex_):
     check_reverse(loss, reference(which), eigh_problem(which, complex_))
 
 
+@LONG_ONLY
 def test_the_third_order_in_reverse():
     a, w, d, e, _ = svd_problem((20, 26), True)
 
