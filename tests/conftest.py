@@ -16,7 +16,7 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 import jax
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from profiles import HYPOTHESIS_LONG
+from profiles import HYPOTHESIS_LONG, LONG, spare_tests
 
 from truncax.complement import solve
 from truncax.complement.cg import block_cg
@@ -47,9 +47,18 @@ settings.load_profile("long" if HYPOTHESIS_LONG else "ci")
 LONGEST = "mass_operator lobpcg general matrix sharding preconditioners reverse sparse pencil_forms derivatives pencil"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not LONG and not any("::" in argument for argument in config.args):
+        spare = spare_tests()
+        left_out = [item for item in items if spare & {name_in_file(item), name_in_file(item).split("[")[0]}]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     first = [f"test_{name}" for name in LONGEST.split()]
     items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
+
+
+def name_in_file(item):
+    return f"{item.path.name}::{item.nodeid.split('::', 1)[1]}"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,6 +3,7 @@
 import os
 import random
 from itertools import combinations, product
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,12 @@ def few(cases, rest):
 
 
 LONG_ONLY = pytest.mark.skipif(not LONG, reason="of the long profile, TRUNCAX_LONG=1")
+
+
+def spare_tests():
+    """The names in ``spare.txt``: a test, or one of its cases, of the long profile only."""
+    lines = Path(__file__).with_name("spare.txt").read_text().splitlines()
+    return {line for line in lines if not line.startswith("#")}
 
 
 def selected(*axes, rows=0):

@@ -15,7 +15,7 @@ HERMITIAN = [truncax.teigh, truncax.invariant_subspace]
 
 BAD = [
     (lambda f: f("matrix", 1), TypeError, r"a must be .* array.*str"),
-    (lambda f: f([[1.0]], 1), TypeError, r"a must be .* array.*list"),
+    (lambda f: f([[1.0]], 1), TypeError, r"a must be .* array.*list: pass jax.numpy.asarray"),
     (lambda f: f(None, 1), TypeError, r"a must be .* array.*NoneType"),
     (lambda f: f(lambda x: x, 1), TypeError, r"a must be .* array.*function"),
     (lambda f: f(np.array([["x", "y"]]), 1), TypeError, r"a must be numeric.*<U1"),

@@ -51,6 +51,17 @@ def test_residuals_that_stand_still_are_not_a_matter_of_restarts():
     assert "max_restarts" not in str(raised.value)
 
 
+def test_smallest_eigenvalues_that_do_not_converge_need_a_shift():
+    def failing(a):
+        truncax.teigh(a, 3, which="SA", solver=Lanczos(max_restarts=1))
+
+    with pytest.raises(ConvergenceError, match=r"smallest eigenvalues are found .* such as sigma="):
+        failing(H)
+    with pytest.raises(ConvergenceError) as raised:
+        failing(truncax.linear_operator(lambda x: H @ x, shape=len(H), dtype=H.dtype, hermitian=True))
+    assert "sigma" not in str(raised.value)
+
+
 @FUNCTION
 def test_a_failed_forward_solve_is_nan_where_traced(function):
     a, solver = PROBLEMS[function]

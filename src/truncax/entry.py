@@ -29,6 +29,7 @@ from .arguments import (
 )
 from .failure import forward_mode_explained, raise_if_failed
 from .numerics.tolerances import computing_dtype, solve_tolerance
+from .operators.entries import can_be_factorised
 from .operators.operator import LinearOperator
 from .operators.promoted import promoted, result_type
 from .operators.structure import Structure
@@ -128,7 +129,8 @@ def hermitian(
             fill=on_failure != "keep",
         )
     if on_failure == "raise":
-        raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque)
+        shift_helps = which == "SA" and b is None and sigma is None and can_be_factorised(a)
+        raise_if_failed(info, tol, solver, basis, isinstance(a, LinearOperator) and a.opaque, shift_helps)
     if isinstance(a, LinearOperator):
         Q, middle = parts
         parts = (_columns(a.domain, Q), middle)

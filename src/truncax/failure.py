@@ -46,11 +46,17 @@ _SHIFTED = {
 
 
 def raise_if_failed(
-    info: SolveInfo, tol: Array, solver: Dense | Krylov | LOBPCG | Arpack | Propack, ncv: int, opaque: bool
+    info: SolveInfo,
+    tol: Array,
+    solver: Dense | Krylov | LOBPCG | Arpack | Propack,
+    ncv: int,
+    opaque: bool,
+    shift_helps: bool = False,
 ) -> None:
     """Raise what ``info`` says, if its values are concrete.
 
-    ``ncv`` is the basis size that was used, ``opaque`` whether the products are a user's code.
+    ``ncv`` is the basis size that was used, ``opaque`` whether the products are a user's code, ``shift_helps`` whether
+    the smallest eigenvalues were asked for of a matrix that can be factorised.
 
     Traced values (jit, vmap, scan, checkpoint) cannot be tested; there the results are NaN.
     """
@@ -106,6 +112,11 @@ def raise_if_failed(
             f"raise {'max_restarts, raise ' if spent else ''}tol, raise ncv (now {ncv}) in "
             f"solver={type(solver).__name__}(...), or use solver=truncax.Dense()"
         )
+        if shift_helps:
+            advice += (
+                "; the smallest eigenvalues are found in a few steps with a shift below them, such as sigma=-1e-3 "
+                "times the norm of a positive semidefinite a, and which='LM'"
+            )
         if not spent:
             advice += "; residuals that stay where they are can come from an a that is not quite Hermitian or linear"
     what = f"the largest relative residual is {worst:.1e} {work}, and tol is {float(tol):.1e}"

@@ -73,7 +73,8 @@ def given_matrix(a: Any, *, hermitian: bool = False) -> Array | LinearOperator:
         )
     if callable(a):
         raise TypeError(f"a must be an array or an operator, {got}: pass truncax.linear_operator(a, shape=...)")
-    raise TypeError(f"a must be an array (NumPy or JAX), a sparse matrix or a truncax.LinearOperator, {got}")
+    advice = ": pass jax.numpy.asarray(a)" if isinstance(a, list | tuple) else ""
+    raise TypeError(f"a must be an array (NumPy or JAX), a sparse matrix or a truncax.LinearOperator, {got}{advice}")
 
 
 def computing_operator(a: Array | LinearOperator, *, hermitian: bool) -> LinearOperator:
