@@ -122,6 +122,6 @@ figure, axis = plt.subplots()
 for (way, found), style in zip(ways.items(), ("o:", "s--", "D-"), strict=True):
     axis.plot(ranks, found, style, label=way)
 axis.axhline(best, color="0.5", linewidth=1, label="full rank, 64")
-axis.set(xlabel="rank of the layer", ylabel="digits recognised, of 597 unseen", xticks=ranks, ylim=(0, 1))
+axis.set(xlabel="rank of the layer", ylabel="part recognised of 597 unseen digits", xticks=ranks, ylim=(0, 1))
 axis.legend(loc="lower right")
 plt.show()
