@@ -16,7 +16,7 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 import jax
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from profiles import HYPOTHESIS_LONG, LONG, spare_tests
+from profiles import HYPOTHESIS_LONG, LONG, name_in_file, spare_tests
 
 from truncax.complement import solve
 from truncax.complement.cg import block_cg
@@ -55,10 +55,6 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in left_out]
     first = [f"test_{name}" for name in LONGEST.split()]
     items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
-
-
-def name_in_file(item):
-    return f"{item.path.name}::{item.nodeid.split('::', 1)[1]}"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,6 +19,11 @@ def few(cases, rest):
 LONG_ONLY = pytest.mark.skipif(not LONG, reason="of the long profile, TRUNCAX_LONG=1")
 
 
+def name_in_file(item):
+    """The name of a collected test as ``spare.txt`` and the mutants write it."""
+    return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+
+
 def spare_tests():
     """The names in ``spare.txt``: a test, or one of its cases, of the long profile only."""
     lines = Path(__file__).with_name("spare.txt").read_text().splitlines()

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from mutants import MUTANTS, SOURCE, TESTS, mutated
-from profiles import spare_tests
+from profiles import name_in_file, spare_tests
 
 
 @cache
@@ -23,6 +23,15 @@ def test_no_mutant_is_stale(mutant):
         file, _, name = test.partition("::")
         assert name.partition("[")[0] in functions_of(file), test
         assert not {test, test.partition("[")[0]} & spare_tests(), "the default suite must see every mutant"
+
+
+def test_the_cases_that_catch_the_mutants_are_run(request):
+    if request.config.option.keyword or any("::" in argument for argument in request.config.args):
+        pytest.skip("only some tests were asked for")
+    run = {name_in_file(item) for item in request.session.items}
+    files, functions = ({name.partition(mark)[0] for name in run} for mark in ("::", "["))
+    wanted = {test for mutant in MUTANTS for test in mutant.tests if test.partition("::")[0] in files}
+    assert wanted <= run | functions
 
 
 def test_every_mutant_has_a_name_of_its_own():
