@@ -2,11 +2,11 @@
 # # Another image of a material, by the subspace in which its patches differ
 #
 # From one small image of a two-phase material, a reconstruction is another image with the same statistics: here the
-# distribution of all patches of $7 \times 7$ pixels, at three resolutions. Two distributions in 49 dimensions are compared
-# by the sliced Wasserstein distance, as in [arXiv:2511.14268](https://arxiv.org/abs/2511.14268): along a direction $g$,
-# sort the projections of both and take the mean square of the differences. Random directions see little of a difference
-# that lies in few dimensions. So half of them are taken in the subspace where the second moments of the patches $X$ of
-# the image and $Y$ of the sample differ most, in the spirit of subspace-robust transport
+# distribution of all patches of $7 \times 7$ pixels, at three resolutions. Two distributions in 49 dimensions are
+# compared by the sliced Wasserstein distance, as in [arXiv:2511.14268](https://arxiv.org/abs/2511.14268): along a
+# direction $g$, sort the projections of both and take the mean square of the differences. Random directions see little
+# of a difference that lies in few dimensions. So half of them are taken in the subspace where the second moments of the
+# patches $X$ of the image and $Y$ of the sample differ most, in the spirit of subspace-robust transport
 # ([arXiv:1901.08949](https://arxiv.org/abs/1901.08949)):
 #
 # $$D = \frac{X^T X - Y^T Y}{N}, \qquad g \leftarrow \frac{P g}{\|P g\|}, \qquad
