@@ -12,7 +12,7 @@
 # ([arXiv:2007.14527](https://arxiv.org/abs/2007.14527)) weigh the parts by the traces of the blocks; we take the
 # largest eigenvalues, by `truncax.teigh` of a product $v \mapsto J (J^T v)$ that stores no Jacobian. The front only
 # advances, so a penalty on $u_t < 0$ can be added, as in [arXiv:2511.14348](https://arxiv.org/abs/2511.14348). Two
-# fronts show what each is good for. The derivative of an eigenvalue then tells how the scale of the inputs stiffens
+# fronts show what each can do. The derivative of an eigenvalue then tells how the scale of the inputs stiffens
 # the training.
 
 # %%
@@ -182,10 +182,12 @@ for name, (front, weighted, penalty) in variants.items():
     print(f"{name}: relative error of the solution {history[name][-1]:.3f}")
 
 # %% [markdown]
-# The wide front is learned with equal weights, and several times better with the penalty. At the steep front the
-# equation is so stiff that without weights the network stays at $u = 0$, which solves the equation and not the problem.
-# The weights bring it away from there, though not to the end: after 1200 steps the front still runs ahead. They are no
-# cure for all: at the wide front they slow the equation down and the error is larger than without them.
+# The wide front is learned with equal weights. The penalty does neither good nor harm there: from five starts the
+# errors were 0.02 to 0.12 with it and without, and which of the two is smaller changes with the start, even with the
+# rounding of the machine. At the steep front the equation is so stiff that without weights the network stays at
+# $u = 0$, which solves the equation and not the problem. The weights bring it away from there, though not to the end:
+# after 1200 steps the front still runs ahead. They are no cure for all: at the wide front they slow the equation down
+# and the error is larger than without them.
 #
 # The eigenvalues are those of the assembled kernel, and their derivative that of a difference. Gradient descent on the
 # equation is stable up to the step $2 / \lambda_1$; the derivative by the scale of the inputs tells how quickly
@@ -214,7 +216,7 @@ print(f"d log(stiffness) / d log(scale) = {exponent:.6f}, by a difference {diffe
 
 # %%
 assert abs(exponent - difference) < 1e-8
-assert history["wide front, penalty"][-1] < 0.5 * history["wide front"][-1]
+assert max(history[name][-1] for name in ("wide front", "wide front, penalty")) < 0.3
 assert history["steep front, kernel weights"][-1] < 0.5 * history["steep front"][-1]
 
 # %% [markdown]
