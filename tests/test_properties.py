@@ -235,7 +235,9 @@ def test_a_shift_moves_the_values_alone(case, shift):
         assert far(p, q) <= bound / case.gap
     if not program.subspaces:
         one, _ = library_gradient(before, w, weights)
-        two, _ = library_gradient(moved, w, weights)
+        two, found = library_gradient(moved, w, weights)
+        # Beside values that the shift has made larger, a gap may be too small for a derivative.
+        assume(int(found.info.status) != truncax.Status.CUT_DEGENERATE)
         assert far(one, two) <= bound / case.gap / case.split * scale_of(one, w)
 
 
