@@ -332,3 +332,15 @@ def test_the_length_of_a_probe_is_the_shortest_that_the_bound_allows(gap, block)
 
     q = int(probe_length(jnp.asarray(gap), 1000, block))
     assert missed(q) <= 1e-3 < missed(q - 1)
+
+
+@pytest.mark.parametrize("block", [2, 4])
+def test_copies_of_a_vector_are_not_a_result(block):
+    """Where blocks fill the space in single precision, both ends once came with copies, and as converged."""
+    values = np.repeat([1.0, 0.6, 0.3, 0.2, 0.0], [1, 7, 20, 7, 1])
+    a = np.asarray(hermitian(np.random.default_rng(0), values, True), np.complex64)
+    solver = Lanczos(block_size=block)
+    found, info = truncax.teigh(a, 18, which="BE", solver=solver, on_failure="keep", return_info=True)
+    Q = np.asarray(found.eigenvectors)
+    orthonormal = np.max(np.abs(Q.conj().T @ Q - np.eye(18))) < 1e-5
+    assert orthonormal or int(info.status) == truncax.Status.NOT_CONVERGED

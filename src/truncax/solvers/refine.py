@@ -8,6 +8,7 @@ from jax.scipy.linalg import solve_triangular
 
 from ..numerics.products import adjoint, column_norms, matmul, times
 from ..numerics.schur import triangular_eigenvectors
+from ..numerics.tolerances import semiorthogonal
 from ..operators.operator import LinearOperator, Scaled
 from ..operators.promoted import promoted
 from ..operators.quotient import Quotient
@@ -18,6 +19,12 @@ from .small import polar_step
 def orthonormal(U: Array) -> Array:
     """Orthonormal columns next to those of ``U``, whose Gram matrix differs from 1 by some percent at most."""
     return polar_step(polar_step(polar_step(U)))
+
+
+def is_orthonormal(U: Array) -> Array:
+    """Whether the columns are, but for ``sqrt(eps)``. Copies of one vector have small residuals too."""
+    defect = matmul(adjoint(U), U) - jnp.eye(U.shape[1], dtype=U.dtype)
+    return jnp.max(jnp.abs(defect)) <= semiorthogonal(U.dtype)
 
 
 def finish_triplets(
@@ -32,6 +39,7 @@ def finish_triplets(
 ) -> Triplets:
     """The triplets ``(U p, s, V q)`` with ``U^H A V = p diag(s) q^H``, and their residuals, from 2 k new products."""
     U, V = polar_step(U), polar_step(V)
+    verified = verified & is_orthonormal(U) & is_orthonormal(V)
     AV = operator.apply(V)
     p, s, qh = jnp.linalg.svd(matmul(adjoint(U), AV))
     p, q = polar_step(p), polar_step(adjoint(qh))
@@ -59,6 +67,7 @@ def finish_eigenpairs(
 ) -> Eigenpairs:
     """The pairs ``(l, Q y)`` with ``Q^H A Q = y diag(l) y^H``, and their residuals, from k new products."""
     Q = polar_step(Q)
+    verified = verified & is_orthonormal(Q)
     AQ = operator.apply(Q)
     values, y = jnp.linalg.eigh(matmul(adjoint(Q), AQ))
     order = best_first(values, which)
@@ -84,6 +93,7 @@ def finish_schur(
     What Q^H A Q has below its diagonal is part of the residual.
     """
     Q = polar_step(Q)
+    verified = verified & is_orthonormal(Q)
     AQ = promoted(operator, Q.dtype).apply(Q)
     T = jnp.triu(matmul(adjoint(Q), AQ))
     rest = AQ - matmul(Q, T)
