@@ -9,9 +9,9 @@
 # patches $X$ of the image and $Y$ of the sample differ most, in the spirit of subspace-robust transport
 # ([arXiv:1901.08949](https://arxiv.org/abs/1901.08949)):
 #
-# $$D = \frac{X^T X - Y^T Y}{N}, \qquad g \leftarrow \frac{P g}{\|P g\|}, \qquad
-#   P = \text{the projector onto the } k \text{ eigenvectors of } D \text{ with the largest } |\lambda|.$$
+# $$D = \frac{X^T X - Y^T Y}{N}, \qquad g \leftarrow \frac{P g}{\|P g\|},$$
 #
+# with $P$ the projector onto the $k$ eigenvectors of $D$ with the largest $|\lambda|$.
 # The image is found by gradient descent, and $P$ moves with the image: its derivative, with what comes from the
 # $49 - k$ other directions, is that of `truncax.spectral_projector`.
 
