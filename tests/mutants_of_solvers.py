@@ -459,6 +459,14 @@ SOLVERS = [
         "test_dense.py::test_leftovers_are_singular_vectors_on_the_shorter_side[shape0]",
     ),
     mutant(
+        "refine-copies",
+        "copies of a vector count as a result",
+        "solvers/refine.py",
+        "return jnp.max(jnp.abs(defect)) <= semiorthogonal(U.dtype)",
+        "return jnp.max(jnp.abs(defect)) >= 0",
+        "test_solvers.py::test_copies_of_a_vector_are_not_a_result[2]",
+    ),
+    mutant(
         "lanczos-probe",
         "no fresh vectors look for what was missed",
         "solvers/lanczos.py",

@@ -12,6 +12,7 @@
 # $$D = \frac{X^T X - Y^T Y}{N}, \qquad g \leftarrow \frac{P g}{\|P g\|},$$
 #
 # with $P$ the projector onto the $k$ eigenvectors of $D$ with the largest $|\lambda|$.
+#
 # The image is found by gradient descent, and $P$ moves with the image: its derivative, with what comes from the
 # $49 - k$ other directions, is that of `truncax.spectral_projector`.
 
