@@ -97,7 +97,9 @@ for way in ("truncated afterwards", "vectors held fixed"):
 
 # %% [markdown]
 # The layer that was trained through its truncation is far better than the one that was truncated afterwards. Where the
-# singular vectors are held fixed in the derivative, which then only sees what is kept, it is worse, at rank 1 by far.
+# singular vectors are held fixed in the derivative, which then only sees what is kept, it is far worse at rank 1, and
+# about as good from rank 2 on: with a wider layer, 128, held-fixed vectors were ahead by up to 2 per cent at ranks 4
+# and 6.
 # The gradient is that of the full decomposition, which computes all 64 triplets.
 
 
