@@ -11,7 +11,7 @@ TOL = 1e-12
 VALUES = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0, 0.0, 0.0])
 
 
-def decision(bounds=None, values=VALUES, probed=10, **state):
+def decision(bounds=None, values=VALUES, probed=10, plan=PLAN, **state):
     """After four more steps of a probe which had taken ``probed``; everything else is as it should be."""
     found = np.zeros(12)
     for i, bound in (bounds or {}).items():
@@ -22,7 +22,7 @@ def decision(bounds=None, values=VALUES, probed=10, **state):
     before = before._replace(probed=jnp.int32(probed), reach=jnp.asarray(0.3), reference=jnp.asarray(VALUES[:3]))
     ritz = Ritz(*map(jnp.asarray, (values, found, values[2] - values, 1.0)))
     gap, filled, tol = (lambda depth: depth), jnp.int32(9), jnp.asarray(TOL)
-    return next_restart(before._replace(**state), ritz, PLAN, gap=gap, filled=filled, tol=tol)
+    return next_restart(before._replace(**state), ritz, plan, gap=gap, filled=filled, tol=tol)
 
 
 def test_a_probe_that_shows_nothing_ends_the_iteration():
@@ -43,6 +43,11 @@ def test_a_probe_that_shows_nothing_ends_the_iteration():
 )
 def test_an_iteration_goes_on_when(otherwise):
     assert not decision(**otherwise).done
+
+
+def test_a_basis_of_the_whole_space_ends_the_iteration():
+    """Whatever the bounds, which are rounding there: nothing is left to restart with."""
+    assert decision(bounds={2: 2 * TOL}, probed=-1, plan=PLAN._replace(size=9)).done
 
 
 def test_a_leftover_beyond_those_that_were_kept_may_be_on_its_way():

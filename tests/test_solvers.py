@@ -15,7 +15,7 @@ from truncax import GolubKahan, Lanczos
 from truncax.operators.dense import DenseOperator
 from truncax.solvers.golub_kahan import golub_kahan
 from truncax.solvers.lanczos import lanczos
-from truncax.solvers.refine import triplet_residuals
+from truncax.solvers.refine import finish_eigenpairs, triplet_residuals
 from truncax.solvers.restart import probe_length
 
 
@@ -334,13 +334,60 @@ def test_the_length_of_a_probe_is_the_shortest_that_the_bound_allows(gap, block)
     assert missed(q) <= 1e-3 < missed(q - 1)
 
 
-@pytest.mark.parametrize("block", [2, 4])
-def test_copies_of_a_vector_are_not_a_result(block):
-    """Where blocks fill the space in single precision, both ends once came with copies, and as converged."""
-    values = np.repeat([1.0, 0.6, 0.3, 0.2, 0.0], [1, 7, 20, 7, 1])
-    a = np.asarray(hermitian(np.random.default_rng(0), values, True), np.complex64)
-    solver = Lanczos(block_size=block)
-    found, info = truncax.teigh(a, 18, which="BE", solver=solver, on_failure="keep", return_info=True)
-    Q = np.asarray(found.eigenvectors)
-    orthonormal = np.max(np.abs(Q.conj().T @ Q - np.eye(18))) < 1e-5
-    assert orthonormal or int(info.status) == truncax.Status.NOT_CONVERGED
+ENDS_IN_A_MULTIPLET = np.repeat([1.0, 0.6, 0.3, 0.2, 0.0], [1, 7, 20, 7, 1])
+DENSE_ABOVE_ZERO = np.r_[np.zeros(6), np.linspace(0.01, 1, 30) ** 3]
+ZERO_IS_KEPT = np.repeat([1.0, 0.6, 0.3, 0.0], [1, 7, 4, 24])
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.float64])
+@pytest.mark.parametrize(
+    ("values", "k", "which", "block", "started"),
+    [
+        pytest.param(ENDS_IN_A_MULTIPLET, 18, "BE", 2, 0, id="both ends"),
+        pytest.param(ENDS_IN_A_MULTIPLET, 9, "SA", 4, 0, id="smallest"),
+        pytest.param(ZERO_IS_KEPT, 14, "LM", 2, 0, id="largest magnitudes, zero among them"),
+        pytest.param(-ZERO_IS_KEPT, 17, "LA", 3, 0, id="largest, zero first"),
+        pytest.param(DENSE_ABOVE_ZERO, 8, "SA", 1, 8, id="smallest, from many vectors"),
+    ],
+)
+def test_where_blocks_fill_the_space_every_copy_is_found(values, k, which, block, started, dtype):
+    """The block next to a basis of almost the whole space has rows of zeros, which once came to stand inside it."""
+    rng = np.random.default_rng(0)
+    a = jnp.asarray(hermitian(rng, values, dtype == np.complex64), dtype)
+    start = random(rng, (36, started)).astype(dtype) if started else None
+    found, info = truncax.teigh(
+        a, k, which=which, v0=start, solver=Lanczos(block_size=block), on_failure="keep", return_info=True
+    )
+    assert int(info.status) in (truncax.Status.CONVERGED, truncax.Status.CUT_DEGENERATE)
+    Q, tol = np.asarray(found.eigenvectors), 100 * np.finfo(dtype).eps
+    ordered = np.sort(values)
+    ends = {"LA": (k, 0), "LM": (k, 0), "SA": (0, k), "BE": (k - k // 2, k // 2)}[which]
+    expected = np.concatenate([ordered[: ends[1]], ordered[36 - ends[0] :]])
+    np.testing.assert_allclose(np.sort(found.eigenvalues), expected, atol=tol)
+    np.testing.assert_allclose(Q.conj().T @ Q, np.eye(k), atol=tol)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.float64])
+def test_where_blocks_fill_the_space_zero_singular_values_are_found(dtype):
+    a = jnp.asarray(matrix(np.random.default_rng(0), (41, 36), ZERO_IS_KEPT, dtype == np.complex64), dtype)
+    solver = GolubKahan(block_size=3)
+    (U, s, Vh), info = truncax.tsvd(a, 17, solver=solver, on_failure="keep", return_info=True)
+    assert int(info.status) in (truncax.Status.CONVERGED, truncax.Status.CUT_DEGENERATE)
+    tol = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(np.asarray(s), ZERO_IS_KEPT[:17], atol=tol)
+    for X in map(np.asarray, (U, Vh.conj().T)):
+        np.testing.assert_allclose(X.conj().T @ X, np.eye(17), atol=tol)
+
+
+def test_copies_of_a_vector_are_not_a_result():
+    """Their residuals are small too."""
+    a = np.diag(np.arange(6.0, 0, -1))
+    operator, q = DenseOperator.of(jnp.asarray(a)), np.eye(6)
+    sure, none = jnp.ones((), bool), jnp.zeros((), jnp.int32)
+
+    def verified(Q):
+        rest = (jnp.zeros(0), jnp.zeros((0, 6)), jnp.asarray(6.0), none, none, sure)
+        return finish_eigenpairs(operator, jnp.asarray(Q), "LA", *rest).verified
+
+    assert verified(q[:, :3])
+    assert not verified(q[:, [0, 1, 1]])

@@ -29,8 +29,8 @@ _STRIDE = 8
 
 
 class Plan(NamedTuple):
-    """The static sizes of an iteration: k wanted of ``size``, ``ncv`` basis vectors, ``block`` of them multiplied at
-    once, ``given`` to start with; who is told about it; the most restarts.
+    """The static sizes of an iteration: k wanted of ``size``, room for ``ncv`` basis vectors, ``block`` of them
+    multiplied at once, ``given`` to start with; who is told about it; the most restarts.
     """
 
     k: int
@@ -49,10 +49,11 @@ class Plan(NamedTuple):
 
 def plan(options: Krylov, k: int, size: int, start: Array | None) -> Plan:
     """The sizes that ``options`` ask for."""
-    given = 0 if start is None else start.shape[0]
-    return Plan(
-        k, options.block(k, size), options.basis_size(k, size), size, given, options.callback, options.restart_limit
-    )
+    given, block = 0 if start is None else start.shape[0], options.block(k, size)
+    sizes = Plan(k, block, options.basis_size(k, size), size, given, options.callback, options.restart_limit)
+    # Rows that wait are zeros where the space ends, and must not come to stand between others by a restart. So a basis
+    # ends before, or has room for the whole space, with whole blocks after any number that was kept.
+    return sizes if sizes.ncv + sizes.wait <= size else sizes._replace(ncv=size + block - 1)
 
 
 class Ritz(NamedTuple):
@@ -173,7 +174,8 @@ def next_restart(
     # A missed pair rises through the leftovers, and is not settled until it has arrived.
     rising = leftover & (depth <= reach) & (bounds > jnp.maximum(2 * SETTLED * depth, floor))
     verified = probing & unchanged & settled & ~jnp.any(rising) & (probed >= needed)
-    done = (converged & ((filled >= size) | verified)) | ~jnp.isfinite(largest)
+    # A basis of the whole space has found what there is, and what waits is zeros.
+    done = (filled >= size) | (converged & verified) | ~jnp.isfinite(largest)
     restarts = state.restarts + state.rotate.astype(jnp.int32)
 
     fresh = converged & jnp.where(probing, ~unchanged, settled | (filled <= cut))
