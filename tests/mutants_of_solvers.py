@@ -549,6 +549,14 @@ SOLVERS = [
         "test_restart.py::test_only_leftovers_that_are_known_to_many_digits_go_on_beside_a_fresh_block",
     ),
     mutant(
+        "arnoldi-firm",
+        "leftovers of a general matrix are locked before they have converged",
+        "solvers/arnoldi.py",
+        "firm=0.0,",
+        "",
+        "test_general.py::test_both_copies_of_a_double_eigenvalue_converge[2]",
+    ),
+    mutant(
         "probe-length",
         "the probe is half as long as the bound asks for",
         "solvers/restart.py",

@@ -11,6 +11,7 @@ from jax.experimental.sparse import BCSR
 from mp_reference import differences, sorted_eig
 from profiles import LONG, crossed, few
 from references import EPS, error, orthonormal, random
+from strategies import general
 
 import truncax
 from truncax import Arnoldi, Arpack, Dense, Implicit, Status
@@ -694,3 +695,14 @@ def test_a_derivative_that_did_not_converge_is_kept_where_asked():
 
     for on_failure, finite in (("nan", False), ("keep", True)):
         assert np.all(np.isfinite(jax.grad(lambda a, o=on_failure: loss(a, o))(a))) == finite
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_both_copies_of_a_double_eigenvalue_converge(seed):
+    """The second copy leans on leftovers that were deflated, and has their residuals, unseen, unless they are none."""
+    magnitudes = np.r_[1, 1, 0.5, 0.5, np.linspace(0.4, 0.05, 26)]
+    a = jnp.asarray(general(np.random.default_rng(seed), magnitudes, 4, False))
+    found, info = truncax.teig(a, 4, solver=Arnoldi(), on_failure="keep", return_info=True)
+    assert int(info.status) == Status.CONVERGED
+    np.testing.assert_allclose(np.abs(found.eigenvalues), magnitudes[:4], rtol=1e-12)
+    assert info.residual_norms.max() < 1e-13

@@ -133,6 +133,8 @@ def arnoldi(
             filled=filled,
             tol=tol,
             cut=k + parted,
+            # Schur vectors lean on each other: what a deflated one lacks is lacking in a copy found later.
+            firm=0.0,
         )
         if is_real:
             decision = _with_whole_pairs(decision, form.pairs, ncv, block)

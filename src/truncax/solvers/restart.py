@@ -22,7 +22,7 @@ _RISK = 1e-3
 # The bound below is pessimistic by a factor of two, so that its value for this gap serves smaller ones too.
 _SMALLEST_GAP = 1e-2
 # A leftover Ritz value is settled when its residual is below this part of its distance from the cut, and firm, so
-# that it may be deflated without a trace in the kept pairs, when it is below the second one.
+# that it may be deflated without a trace in the kept pairs of a Hermitian matrix, when it is below the second one.
 SETTLED, _FIRM = 0.1, 1e-8
 # Block steps between two looks at the Ritz values, at most, unless the end is more than twice as far.
 _STRIDE = 8
@@ -144,11 +144,13 @@ def next_restart(
     filled: Array,
     tol: Array,
     cut: Array | int | None = None,
+    firm: float = _FIRM,
 ) -> Restart:
     """The decision after a cycle that ended with ``filled`` basis vectors.
 
     ``gap`` turns a depth into the relative gap of the operator that is probed. The leftovers that tell something begin
-    at ``cut``, by default k: the second member of a conjugate pair whose first is wanted does not.
+    at ``cut``, by default k: the second member of a conjugate pair whose first is wanted does not. ``firm`` is the
+    part of its depth below which the bound of a leftover allows to deflate it; one that has converged may always be.
     """
     values, bounds, depth, largest = ritz
     k, block, ncv, size = plan[:4]
@@ -158,8 +160,8 @@ def next_restart(
     floor = tol * largest
     excess = jnp.max(bounds[:k]) / jnp.where(floor > 0, floor, 1)
     converged = jnp.max(bounds[:k]) <= floor
-    firm = (index >= k) & (index < filled) & (bounds <= jnp.maximum(_FIRM * depth, floor))
-    extra = jnp.sum(jnp.cumprod(firm[k:].astype(jnp.int32)), dtype=jnp.int32)
+    deflated = (index >= k) & (index < filled) & (bounds <= jnp.maximum(firm * depth, floor))
+    extra = jnp.sum(jnp.cumprod(deflated[k:].astype(jnp.int32)), dtype=jnp.int32)
     known = leftover & (bounds <= jnp.maximum(SETTLED * depth, floor))
     # The leftover next to a cut: under "BE" those of the two ends alternate.
     next_one = jnp.argmin(jnp.where(leftover, depth, jnp.inf))
