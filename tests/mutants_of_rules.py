@@ -531,6 +531,14 @@ CONJUGATES = [
         "test_function.py::test_the_forms_agree_with_the_array[argument-True-all]",
     ),
     mutant(
+        "solve-whole",
+        "beside a whole basis rounding is solved for",
+        "complement/solve.py",
+        "whole = kept.shape[0] == kept.shape[1]",
+        "whole = kept.shape[0] < kept.shape[1]",
+        "test_complement.py::test_beside_a_whole_basis_nothing_is_solved_for",
+    ),
+    mutant(
         "solve-conj",
         "what is projected out of a row is not conjugated",
         "complement/solve.py",

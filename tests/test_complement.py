@@ -83,6 +83,20 @@ def test_what_lies_in_the_kept_span_takes_no_step(complex_):
     assert error(system.matvec(found.x), b) <= 1e-13
 
 
+def test_beside_a_whole_basis_nothing_is_solved_for():
+    """What rounding leaves outside of one, 1e-14 at n = 200, is above the tolerance, and no system holds it."""
+    rng = np.random.default_rng(4)
+    values, Q = np.linspace(1, 2, N)[::-1], orthonormal(rng, N, N)
+    operator = Hermitian(DenseOperator.of(jnp.asarray((Q * values) @ Q.T)))
+    Q, H = jnp.asarray(Q + 1e-13 * random(rng, (N, N))), jnp.diag(jnp.asarray(values))
+    system = invariant_system(operator, Q, H, jnp.asarray(2.0), "LA").system
+    b = jnp.asarray(random(rng, (N, N)))
+    found = solve_once(system, b, SolveOptions(jnp.asarray(1e-15), 500))
+    assert jnp.all(found.converged)
+    assert found.steps == 0
+    assert error(system.matvec(found.x), b) <= 1e-11
+
+
 def test_a_row_without_a_tolerance_fails_at_once():
     b = jnp.asarray(random(np.random.default_rng(3), (3, N)))
     tol = jnp.asarray([1e-10, jnp.nan, 1e-10])

@@ -100,9 +100,10 @@ def check_eigh(name, which, solver, seeds=SEEDS):
 
 
 def test_a_tie_at_the_cut_comes_to_rest():
-    """Which copies of 60 count as the first 20 must not change for ever: with these keys it did."""
+    """Which copies of 60 count as the first 20 must not change for ever: with these keys it did,
+    which of them depends on how XLA compiles."""
     a, k = case("60-fold top")
-    for seed in (0, 12, 25):
+    for seed in (0, 4, 12, 25, 53):
         (_, s, _), info = triplets(k, SVD["blocks"])(a, jax.random.key(seed))
         assert int(info.products) <= 2000
         np.testing.assert_allclose(s, np.ones(k), atol=1e-13)
