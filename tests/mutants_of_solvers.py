@@ -501,6 +501,14 @@ SOLVERS = [
         "test_solvers.py::test_where_blocks_fill_the_space_zero_singular_values_are_found[float64]",
     ),
     mutant(
+        "restart-starts-inside",
+        "and those among many start vectors",
+        "solvers/restart.py",
+        "return sizes if sizes.ncv + sizes.wait <= size",
+        "return sizes if sizes.ncv + block <= size",
+        "test_solvers.py::test_where_many_start_vectors_fill_the_space_every_copy_is_found",
+    ),
+    mutant(
         "restart-beyond-the-space",
         "a basis of the whole space restarts",
         "solvers/restart.py",

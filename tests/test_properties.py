@@ -398,8 +398,8 @@ def test_invariant_losses_have_no_gauge_defect_and_others_do(case):
     result, eps = cast(program, found.result), np.finfo(program.dtype).eps
     assert DEFECT(result, cast(program, cotangent_of_loss(case, found.result, w, weights))) <= 100 * eps
     if program.complex or (program.k > 1 and program.subspaces):
-        # One number may come near zero by chance.
-        assert DEFECT(result, cast(program, random_like(case, rng))) > 1e-6
+        # One number may come near zero by chance, three in a row do not.
+        assert max(DEFECT(result, cast(program, random_like(case, rng))) for _ in range(3)) > 1e-3
 
 
 @given(cases(NORMAL[::3], scaled=False))

@@ -85,8 +85,8 @@ class GolubKahan(Krylov):
     """Thick-restart Golub-Kahan-Lanczos bidiagonalisation, for ``tsvd`` and ``singular_subspaces``.
 
     - ``ncv``: the number of basis vectors on each side, at least k + 2 ``block_size``; rounded up to whole
-      blocks, and to the whole smaller side where less than another block, or than the start vectors, is left of it.
-      By default ``max(2 k, k + 24)`` for single vectors and ``max(2 k, k + 48)`` for blocks.
+      blocks, and to the whole smaller side where less than another block is left of it. By default
+      ``max(2 k, k + 24)`` for single vectors and ``max(2 k, k + 48)`` for blocks.
     - ``block_size``: how many vectors are multiplied at once. By default 1 below a size of 1536 (1024 for k >= 32),
       where the matrix sits in the cache, and 4 above, where a block product costs little more than one vector.
     - ``max_restarts``: the number of restart cycles before it gives up; default 1000.
