@@ -11,7 +11,7 @@ TOL = 1e-12
 VALUES = np.array([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0, 0.0, 0.0])
 
 
-def decision(bounds=None, values=VALUES, probed=10, plan=PLAN, **state):
+def decision(bounds=None, values=VALUES, probed=10, plan=PLAN, options=None, **state):
     """After four more steps of a probe which had taken ``probed``; everything else is as it should be."""
     found = np.zeros(12)
     for i, bound in (bounds or {}).items():
@@ -22,7 +22,7 @@ def decision(bounds=None, values=VALUES, probed=10, plan=PLAN, **state):
     before = before._replace(probed=jnp.int32(probed), reach=jnp.asarray(0.3), reference=jnp.asarray(VALUES[:3]))
     ritz = Ritz(*map(jnp.asarray, (values, found, values[2] - values, 1.0)))
     gap, filled, tol = (lambda depth: depth), jnp.int32(9), jnp.asarray(TOL)
-    return next_restart(before._replace(**state), ritz, plan, gap=gap, filled=filled, tol=tol)
+    return next_restart(before._replace(**state), ritz, plan, gap=gap, filled=filled, tol=tol, **(options or {}))
 
 
 def test_a_probe_that_shows_nothing_ends_the_iteration():
@@ -61,6 +61,12 @@ def test_only_leftovers_that_are_known_to_many_digits_go_on_beside_a_fresh_block
     assert rough.fresh
     assert first.keep == 7
     assert rough.keep == 4
+
+
+def test_where_only_what_has_converged_is_firm_the_rest_is_dropped():
+    converged, known = ({4: bound} for bound in (0.5 * TOL, 1e-10))
+    assert decision(bounds=converged, probed=-1, options={"firm": 0.0}).keep == 7
+    assert decision(bounds=known, probed=-1, options={"firm": 0.0}).keep == 4
 
 
 def test_at_both_ends_the_probe_reaches_as_far_as_what_is_kept_of_either():

@@ -11,12 +11,13 @@ from profiles import crossed
 from references import hermitian, matrix, random
 
 import truncax
-from truncax import GolubKahan, Lanczos
+from truncax import Arnoldi, GolubKahan, Lanczos
 from truncax.operators.dense import DenseOperator
 from truncax.operators.operator import Hermitian
+from truncax.solvers.arnoldi import arnoldi
 from truncax.solvers.golub_kahan import golub_kahan
 from truncax.solvers.lanczos import lanczos
-from truncax.solvers.refine import finish_eigenpairs, triplet_residuals
+from truncax.solvers.refine import finish_eigenpairs, finish_schur, finish_triplets, triplet_residuals
 from truncax.solvers.restart import probe_length
 
 
@@ -372,6 +373,11 @@ def test_where_many_start_vectors_fill_the_space_every_copy_is_found():
     assert found.verified
     np.testing.assert_allclose(found.values, values[:8], atol=1e-14)
     np.testing.assert_allclose(found.Q.T @ found.Q, np.eye(8), atol=1e-14)
+    x = np.eye(36) + 0.05 * rng.normal(size=(36, 36))
+    operator = DenseOperator.of(jnp.asarray((x * values) @ np.linalg.inv(x)))
+    found = arnoldi(operator, 8, "SR", Arnoldi(block_size=1), jnp.asarray(1e-13), start, jax.random.key(0))
+    assert found.verified
+    np.testing.assert_allclose(np.sort(found.values.real), values[:8], atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.float64])
@@ -387,14 +393,14 @@ def test_where_blocks_fill_the_space_zero_singular_values_are_found(dtype):
 
 
 def test_copies_of_a_vector_are_not_a_result():
-    """Their residuals are small too."""
-    a = np.diag(np.arange(6.0, 0, -1))
-    operator, q = DenseOperator.of(jnp.asarray(a)), np.eye(6)
-    sure, none = jnp.ones((), bool), jnp.zeros((), jnp.int32)
-
-    def verified(Q):
-        rest = (jnp.zeros(0), jnp.zeros((0, 6)), jnp.asarray(6.0), none, none, sure)
-        return finish_eigenpairs(operator, jnp.asarray(Q), "LA", *rest).verified
-
-    assert verified(q[:, :3])
-    assert not verified(q[:, [0, 1, 1]])
+    """Their residuals are small too. On either side, and of a general matrix."""
+    operator, q = DenseOperator.of(jnp.diag(jnp.arange(6.0, 0, -1))), jnp.eye(6)
+    right, copies, six = q[:, :3], q[:, jnp.array([0, 1, 1])], jnp.asarray(6.0)
+    leftover, W, end = jnp.zeros(0), q[:0], (jnp.int32(0), jnp.int32(0), jnp.ones((), bool))
+    assert finish_eigenpairs(operator, right, "LA", leftover, W, six, *end).verified
+    assert not finish_eigenpairs(operator, copies, "LA", leftover, W, six, *end).verified
+    assert finish_schur(operator, right, leftover, six, six, *end).verified
+    assert not finish_schur(operator, copies, leftover, six, six, *end).verified
+    assert finish_triplets(operator, right, right, leftover, W, *end).verified
+    for U, V in ((copies, right), (right, copies)):
+        assert not finish_triplets(operator, U, V, leftover, W, *end).verified
