@@ -53,7 +53,12 @@ def plan(options: Krylov, k: int, size: int, start: Array | None) -> Plan:
     sizes = Plan(k, block, options.basis_size(k, size), size, given, options.callback, options.restart_limit)
     # Rows that wait are zeros where the space ends, and must not come to stand between others by a restart. So a basis
     # ends before, or has room for the whole space, with whole blocks after any number that was kept.
-    return sizes if sizes.ncv + sizes.wait <= size else sizes._replace(ncv=size + block - 1)
+    if sizes.ncv + sizes.wait <= size:
+        return sizes
+    shorter = (size - sizes.wait) // block * block
+    # Many start vectors come from another solver: little is left to do, and a look at a whole space takes long.
+    enough = given > block and 2 * shorter >= 3 * k
+    return sizes._replace(ncv=shorter if enough else size + block - 1)
 
 
 class Ritz(NamedTuple):
