@@ -74,13 +74,14 @@ LOSSES = {
 }
 
 
+# Every layout of two functions at least; in the long profile of all.
 CASES = {
-    "tsvd": ("rows", "columns", "both"),
-    "teigh": ("rows", "both"),
+    "tsvd": ("rows", "columns"),
+    "teigh": ("both",),
     "singular_subspaces": ("both",),
     "invariant_subspace": ("columns",),
     "low_rank_approximation": ("columns",),
-    "discarded_weight": ("rows", "both"),
+    "discarded_weight": ("rows",),
 }
 
 
@@ -122,7 +123,7 @@ def check_layouts():
         f = jax.jit(all_orders(loss) if second else lambda a, t, loss=loss: (jax.value_and_grad(loss)(a),) * 2)
         expected = f(a, t)
         for layout, sharding in layouts().items():
-            if layout not in CASES[name]:
+            if not LONG and layout not in CASES[name]:
                 continue
             x, dx = jax.device_put(a, sharding), jax.device_put(t, sharding)
             program = f.lower(x, dx).compile()
@@ -200,6 +201,8 @@ def check_shard_map():
         "Arnoldi": (lambda a: jnp.abs(truncax.teig(a, K, solver=Arnoldi()).eigenvalues), square),
     }
     for name, (function, a) in cases.items():
+        if name == "Lanczos" and not LONG:  # a recurrence as that of GolubKahan
+            continue
         one_by_one = lambda a, function=function: lax.map(function, a)  # noqa: E731
         expected = jax.jit(one_by_one)(a)
         each = jax.shard_map(one_by_one, mesh=line, in_specs=P("x"), out_specs=P("x"))

@@ -150,12 +150,13 @@ def test_a_member_that_fails_is_marked_alone():
             (U, S, Vh), info = truncax.tsvd(a, K, solver=solver, on_failure="nan", return_info=True)
             return jnp.sum(U[:, 0] * Vh[:, :, 0]) + jnp.sum(S), info
 
-        gradient, info = jax.jit(jax.grad(run, has_aux=True))(a)
+        program = jax.jit(jax.grad(run, has_aux=True))
+        gradient, info = program(a)
         assert info.converged.tolist() == [True, False, True, True]
         assert info.status.tolist() == [0, truncax.Status.NON_FINITE, truncax.Status.CUT_DEGENERATE, 0]
         assert jnp.isnan(gradient).any(axis=(1, 2)).tolist() == [False, True, True, False]
-        alone = jax.jit(jax.grad(lambda a: run(a)[0]))(a[3:])
-        assert error(gradient[3:], alone) <= 1e-11
+        sound, _ = program(a[jnp.array([0, 3, 0, 3])])
+        assert jnp.array_equal(gradient[jnp.array([0, 3])], sound[:2])
 
 
 @pytest.mark.parametrize("tol", [None, 1e-6])

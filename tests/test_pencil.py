@@ -183,8 +183,8 @@ def test_batches():
     shared = truncax.teigh(a, K, b=b[0], **options)
     for i in range(2):
         np.testing.assert_allclose(together.eigenvalues[i], ORDERED, atol=1e-12)
-        alone = truncax.teigh(a[i], K, b=b[0], **options)
-        np.testing.assert_allclose(shared.eigenvalues[i], alone.eigenvalues, atol=1e-12)
+        alone = scipy.linalg.eigh(a[i], b[0], eigvals_only=True)
+        np.testing.assert_allclose(shared.eigenvalues[i], alone[np.argsort(abs(alone - SIGMA))][:K], atol=1e-12)
 
 
 def test_start_vectors_are_those_of_the_user():
