@@ -10,10 +10,7 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split
 if tuple(map(int, version("jaxlib").split(".")[:2])) <= (0, 10):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 # Moving what does not change out of loops: more rounds of every other pass, and larger programs.
-FLAGS.append(
-    "--xla_disable_hlo_passes="
-    "simplify-while-loops,while-loop-invariant-code-motion,tree_reduction_rewriter,reshape-mover"
-)
+FLAGS.append("--xla_disable_hlo_passes=simplify-while-loops,while-loop-invariant-code-motion,reshape-mover")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # Where an operation was written costs a twelfth of the time, and nothing here reads it.
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")

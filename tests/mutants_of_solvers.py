@@ -586,7 +586,7 @@ SOLVERS = [
         "solvers/small.py",
         "return lax.cond(jnp.any(tied & (index >= k)), settled, lambda: else_)",
         "return else_",
-        "test_multiplets.py::test_a_tie_at_the_cut_comes_to_rest",
+        "test_multiplets.py::test_what_is_settled_comes_first_in_a_tie_at_the_cut",
     ),
     mutant(
         "lobpcg-known",

@@ -9,13 +9,15 @@ from functools import cache
 from itertools import product
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from profiles import LONG, few
-from references import hermitian, orthonormal
+from references import hermitian, orthonormal, random
 
 import truncax
 from truncax import Arpack, GolubKahan, Lanczos, Propack
+from truncax.solvers.small import settle_ties
 
 SEEDS = int(os.environ.get("TRUNCAX_SEEDS", "3"))
 LONG = LONG or SEEDS > 3
@@ -97,6 +99,25 @@ def check_eigh(name, which, solver, seeds=SEEDS):
     for seed in range(seeds):
         (values, Q), info = run(a, jax.random.key(seed))
         check(values, [Q], exact, a, info)
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_what_is_settled_comes_first_in_a_tie_at_the_cut(complex_):
+    """One of four copies has converged, another nearly; as they are found, each is a mixture of them."""
+    values, norms = jnp.asarray([3.0, 1, 1, 1, 1, 0.5]), np.array([1e-13, 1e-6, 0.5, 1])
+    rng = np.random.default_rng(0)
+    mixed = np.array(random(rng, (6, 6), complex_))
+    mixed[:, 1:5] = orthonormal(rng, 6, 4, complex_) * norms @ orthonormal(rng, 4, 4, complex_)
+    gram = jnp.asarray(mixed.conj().T @ mixed)
+    identity = jnp.eye(6, dtype=gram.dtype)
+    R = settle_ties(values, gram, jnp.asarray(6), 3, lambda R: R, identity)
+    np.testing.assert_allclose(R.conj().T @ R, np.eye(6), atol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(mixed @ R, axis=0)[1:5], norms, rtol=1e-6, atol=1e-8)
+    assert abs(abs(R[0, 0]) - 1) <= 1e-14
+    assert abs(abs(R[5, 5]) - 1) <= 1e-14
+    # No tie at the cut, or one of less than all that are there.
+    for k, count in ((1, 6), (5, 6), (3, 3)):
+        assert jnp.array_equal(settle_ties(values, gram, jnp.asarray(count), k, lambda R: R, identity), identity)
 
 
 def test_a_tie_at_the_cut_comes_to_rest():
