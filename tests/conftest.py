@@ -9,7 +9,7 @@ from importlib.metadata import version
 FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 if tuple(map(int, version("jaxlib").split(".")[:2])) <= (0, 10):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-# Moving what does not change out of loops: more rounds of every other pass, and larger programs.
+# What these find for loops and reshapes sends all other passes round again: a sixth of the time of compiling.
 FLAGS.append("--xla_disable_hlo_passes=simplify-while-loops,while-loop-invariant-code-motion,reshape-mover")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # Where an operation was written costs a twelfth of the time, and nothing here reads it.

@@ -74,7 +74,7 @@ LOSSES = {
 }
 
 
-# Every layout of two functions at least; in the long profile of all.
+# Each layout for at least two functions; the long profile takes every layout for all of them.
 CASES = {
     "tsvd": ("rows", "columns"),
     "teigh": ("both",),

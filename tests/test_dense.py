@@ -144,19 +144,23 @@ def test_a_member_that_fails_is_marked_alone():
     members[1][0, 0] = np.nan
     members[2] = matrix(rng, (20, 20), np.where(np.arange(20) < K - 1, 2.0, 1.0))
     a = jnp.asarray(np.stack(members))
+
+    def full(a):
+        U, S, Vh = jnp.linalg.svd(a)
+        return U[0, :K] @ Vh[:K, 0] + jnp.sum(S[:K])
+
+    expected = jax.jit(jax.vmap(jax.grad(full)))(a[jnp.array([0, 3])])
     for solver in (Dense(), truncax.GolubKahan()):
 
         def run(a, solver=solver):
             (U, S, Vh), info = truncax.tsvd(a, K, solver=solver, on_failure="nan", return_info=True)
             return jnp.sum(U[:, 0] * Vh[:, :, 0]) + jnp.sum(S), info
 
-        program = jax.jit(jax.grad(run, has_aux=True))
-        gradient, info = program(a)
+        gradient, info = jax.jit(jax.grad(run, has_aux=True))(a)
         assert info.converged.tolist() == [True, False, True, True]
         assert info.status.tolist() == [0, truncax.Status.NON_FINITE, truncax.Status.CUT_DEGENERATE, 0]
         assert jnp.isnan(gradient).any(axis=(1, 2)).tolist() == [False, True, True, False]
-        sound, _ = program(a[jnp.array([0, 3, 0, 3])])
-        assert jnp.array_equal(gradient[jnp.array([0, 3])], sound[:2])
+        assert error(gradient[jnp.array([0, 3])], expected) <= 1e-11
 
 
 @pytest.mark.parametrize("tol", [None, 1e-6])
