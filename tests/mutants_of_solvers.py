@@ -525,6 +525,14 @@ SOLVERS = [
         "test_restart.py::test_a_basis_of_the_whole_space_ends_the_iteration",
     ),
     mutant(
+        "start-scale",
+        "the vectors of a start are added as long as they are",
+        "solvers/start.py",
+        "unit = jnp.where(usable[:, None], times(start.T, 1 / lengths).T, 0)",
+        "unit = jnp.where(usable[:, None], start, 0)",
+        "test_starts.py::test_the_scale_of_a_start_does_not_matter",
+    ),
+    mutant(
         "restart-better-value",
         "a probe that brought a better value ends the iteration",
         "solvers/restart.py",
