@@ -50,6 +50,8 @@ nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+# A page that shows a warning of its code is not finished.
+nb_output_stderr = "remove-warn"
 
 # The reference.
 autodoc_member_order = "bysource"

@@ -2,15 +2,10 @@
 
 import gc
 import os
-from importlib.metadata import version
 
-# Nine tenths of the suite's time is XLA's compiler. Without its optimisations and its fusion emitters, which later
-# versions cannot do without, it takes a third of that. The main job, which CI runs too, is compiled as users have it.
-FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
-if tuple(map(int, version("jaxlib").split(".")[:2])) <= (0, 10):
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-# What these find for loops and reshapes sends all other passes round again: a sixth of the time of compiling.
-FLAGS.append("--xla_disable_hlo_passes=simplify-while-loops,while-loop-invariant-code-motion,reshape-mover")
+from xla_flags import FLAGS
+
+# The main job, which CI runs too, is compiled as users have it.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # Where an operation was written costs a twelfth of the time, and nothing here reads it.
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")

@@ -133,7 +133,7 @@ assert worst["specific heat"] < 1e-8
 # eigenvalues fall slowly, so that 14 or 15 of them say less, and where the steps would have to be more.
 
 # %%
-figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharex=True, height_ratios=[3, 2])
+figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharex=True, height_ratios=[3, 2], layout="constrained")
 line = np.concatenate([np.linspace(0.68, 0.9995, 150), np.linspace(1.0005, 1.42, 150)])
 curves = np.array([onsager(critical / r) for r in line])
 for n, (top, bottom) in enumerate(axes.T, 1):
@@ -144,5 +144,4 @@ for n, (top, bottom) in enumerate(axes.T, 1):
 axes[0, 0].set(ylabel=r"energy per site $u / J$")
 axes[0, 1].set(ylabel=r"specific heat $c / k_B$")
 axes[0, 0].legend(frameon=False)
-figure.tight_layout()
 plt.show()

@@ -151,14 +151,13 @@ assert errors["nuclear norm"] < errors["truncated SVD"] < errors["mean"]
 seen = np.where(train, digits, np.nan)
 rows = {"digit": digits, "seen": seen, "truncated SVD": mean + truncated, "nuclear norm": mean + X}
 shown = range(10, 20)
-figure, axes = plt.subplots(len(rows), len(shown), figsize=(8, 3.6))
+figure, axes = plt.subplots(len(rows), len(shown), figsize=(8, 3.6), layout="constrained")
 colours = plt.get_cmap("gray_r").with_extremes(bad="#cfe3f5")
 for line, (name, images) in zip(axes, rows.items(), strict=True):
     for ax, i in zip(line, shown, strict=True):
         ax.imshow(images[i].reshape(8, 8), cmap=colours, vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-figure.tight_layout(pad=0.4)
 plt.show()
 
 # %% [markdown]
@@ -166,7 +165,7 @@ plt.show()
 # they are tangent to the curve that the points lie on.
 
 # %%
-figure, ax = plt.subplots(figsize=(6, 3.6))
+figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for n, (x, y, derivative) in enumerate(path):
     reach = np.array([-0.35, 0.35])
     ax.plot(x + reach, y + derivative * reach, color="C1", lw=2, label=None if n else "derivative")
@@ -175,5 +174,4 @@ ax.plot(x, y, "o", color="C0", label="solution")
 ax.axhline(rms(truncated, valid) ** 2, ls=":", color="gray", label="truncated SVD")
 ax.set(xlabel=r"$\lambda$", ylabel="mean squared validation error")
 ax.legend(frameon=False)
-figure.tight_layout()
 plt.show()

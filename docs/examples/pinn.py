@@ -182,11 +182,11 @@ for name, (front, weighted, penalty) in variants.items():
     print(f"{name}: relative error of the solution {history[name][-1]:.3f}")
 
 # %% [markdown]
-# The wide front is learned with equal weights. The penalty does neither good nor harm there: from five starts the
-# errors were 0.02 to 0.12 with it and without, and which of the two is smaller changes with the start, even with the
-# rounding of the machine. At the steep front the equation is so stiff that without weights the network stays at
-# $u = 0$, which solves the equation and not the problem. The weights bring it away from there, though not to the end:
-# after 1200 steps the front still runs ahead. They are no cure for all: at the wide front they slow the equation down
+# The wide front is learned with equal weights. The penalty does neither good nor harm there: from five starts, on
+# machines that round differently, the errors were 0.01 to 0.12 with it and without, and which of the two is smaller
+# changes with either. At the steep front the equation is so stiff that without weights the network stays at $u = 0$,
+# which solves the equation and not the problem. The weights bring it away from there, though not to the end: after
+# 1200 steps the front still runs ahead. They are no cure for all: at the wide front they slow the equation down
 # and the error is larger than without them.
 #
 # The eigenvalues are those of the assembled kernel, and their derivative that of a difference. Gradient descent on the

@@ -194,7 +194,7 @@ plane = np.linalg.svd(opened, full_matrices=False)[2][:2].T
 residue = np.arange(1, atoms + 1)
 lids = {"AMP-binding": (30, 59, "tab:green"), "LID": (122, 159, "tab:purple")}
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), gridspec_kw={"width_ratios": [1, 1.25]})
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=[1, 1.25], layout="constrained")
 x, y = (opened @ plane).T
 left.plot(x, y, color="0.75", lw=2, zorder=0)
 for name, (first, last, color) in lids.items():
@@ -211,7 +211,6 @@ right.plot(residue, np.linalg.norm(standard_motion, axis=1), color="tab:blue", l
 right.plot(residue, np.linalg.norm(fitted_motion, axis=1), color="tab:orange", label="fitted network")
 right.set(xlabel="residue", ylabel="displacement (Å)", title="part in the three lowest modes", xlim=(1, atoms))
 right.legend(frameon=False, fontsize=8)
-fig.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -223,7 +222,7 @@ by_residue = np.zeros(atoms)
 np.add.at(by_residue, from_open["i"], gradient)
 np.add.at(by_residue, from_open["j"], gradient)
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), gridspec_kw={"width_ratios": [1, 1.9]})
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[1, 1.9], layout="constrained")
 places = np.arange(2)
 for shift, color, label, heights in (
     (-0.18, "tab:blue", "standard", (before, test_before)),
@@ -238,5 +237,4 @@ for first, last, color in lids.values():
 right.axhline(0, color="0.7", lw=0.8)
 right.plot(residue, 1000 * by_residue, color="0.2", lw=1.2)
 right.set(xlabel="residue", ylabel="d overlap / d ln spring (1/1000)", xlim=(1, atoms))
-fig.tight_layout()
 plt.show()
