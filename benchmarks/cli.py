@@ -150,6 +150,8 @@ def finish(results, options):
     try:
         for folder in [options.output, *([page.FIGURES] if options.docs else [])]:
             figures = plots.draw(results, folder)
+        if options.docs:
+            plots.draw_front(results, page.FRONT)
     except ImportError:
         print("no plots: matplotlib is not installed")
     if options.docs:

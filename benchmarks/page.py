@@ -8,6 +8,7 @@ from .report import markdown
 MARK = "<!-- Written by `python -m benchmarks --docs`; what stands above this line is kept. -->"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 FIGURES = PAGE.with_suffix("")
+FRONT = PAGE.parent / "_static" / "full_against_truncated.svg"
 
 
 def write_page(results, figures):

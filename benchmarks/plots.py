@@ -11,12 +11,7 @@ COLORS = {
 
 def draw(results, folder):
     """Write what there is to draw; returns the names of the files, without the ending."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams |= {"svg.hashsalt": "truncax", "svg.fonttype": "none", "font.size": 9, "axes.grid": True}
+    plt = pyplot()
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, plot in PLOTS.items():
@@ -30,6 +25,44 @@ def draw(results, folder):
     return written
 
 
+def draw_front(results, path):
+    """The picture of the first page: value and gradient, full against truncated, and the gain; whether it was drawn."""
+    full, ours = (
+        {r["n"]: r["gradient_ms"] / 1e3 for r in of_size(results, key) if r.get("gradient_ms") and r["n"] >= 1024}
+        for key in ("jnp", "truncax")
+    )
+    sizes = sorted(full.keys() & ours)
+    if not sizes:
+        return False
+    plt, gray = pyplot(), "#808080"  # which is read on white and on black
+    parts = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    with plt.rc_context(dict.fromkeys(parts, gray) | {"axes.spines.top": False, "axes.spines.right": False}):
+        figure, axis = plt.subplots(figsize=(7.2, 3), layout="constrained")
+        for times, name, color in ((full, "jnp.linalg.svd,\nsliced", "C3"), (ours, "truncax.tsvd(a, 16)", "C0")):
+            axis.loglog(sizes, [times[n] for n in sizes], "o-", color=color)
+            axis.text(sizes[-1] * 1.08, times[sizes[-1]], name, color=color, va="center")
+        for n in sizes:
+            axis.plot([n, n], [ours[n], full[n]], color=gray, lw=0.7, zorder=0)
+            axis.text(n * 1.03, (ours[n] * full[n]) ** 0.5, f"{full[n] / ours[n]:.2g} x", va="center")
+        axis.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.9), xlabel="rows and columns", ylabel="value and gradient, s")
+        axis.set_xticks(sizes, sizes)
+        axis.minorticks_off()
+        axis.grid(alpha=0.25)
+        figure.savefig(path, metadata={"Date": None}, transparent=True)
+        plt.close(figure)
+    return True
+
+
+def pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams |= {"svg.hashsalt": "truncax", "svg.fonttype": "none", "font.size": 9, "axes.grid": True}
+    return plt
+
+
 def curve(axis, rows, x, y, **style):
     """One line through the rows that have both; whether there were any."""
     points = sorted((r[x], r[y]) for r in rows if r.get(x) is not None and r.get(y) is not None)
@@ -38,14 +71,19 @@ def curve(axis, rows, x, y, **style):
     return bool(points)
 
 
-def time_against_n(axis, results):
-    """``exp-N``, k = 16: solid with the gradient, dotted the value alone."""
+def of_size(results, key):
+    """The rows of a peer on ``exp-N``, k = 16, with their n."""
     sized = {
         name: int(name.split("-")[1]) for name in results["problems"] if name.startswith("exp-") and "k" not in name
     }
+    return [r | {"n": sized[r["problem"]]} for r in results["rows"] if r["problem"] in sized and r["peer"] == key]
+
+
+def time_against_n(axis, results):
+    """Solid with the gradient, dotted the value alone."""
     drawn = False
     for key, peer in PEERS.items():
-        rows = [r | {"n": sized[r["problem"]]} for r in results["rows"] if r["problem"] in sized and r["peer"] == key]
+        rows = of_size(results, key)
         color = COLORS.get(key, "black")
         full = curve(axis, rows, "n", "gradient_ms", color=color, label=f"{peer.title}, value and gradient")
         value = curve(axis, rows, "n", "value_ms", color=color, ls=":", label=None if full else f"{peer.title}, value")

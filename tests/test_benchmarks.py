@@ -1,6 +1,7 @@
 """``python -m benchmarks``: one small problem from end to end, its references, and what is written."""
 
 import json
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +62,22 @@ def test_plots(results, tmp_path):
 
     assert plots.draw(results, tmp_path) == ["time"]
     assert (tmp_path / "time.svg").stat().st_size > 1000
+
+
+def test_the_picture_of_the_first_page_shows_the_gain(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks import plots
+
+    path = tmp_path / "front.svg"
+    assert not plots.draw_front(results, path)  # no matrix is large enough
+    times = {"exp-512": (1, 1), "exp-1024": (30, 400), "exp-1024-k64": (1, 1), "exp-2048": (200, 1000)}
+    rows = [
+        {"problem": name, "peer": peer, "gradient_ms": ms}
+        for name, both in times.items()
+        for peer, ms in zip(("truncax", "jnp"), both, strict=True)
+    ]
+    assert plots.draw_front({"problems": times, "rows": rows}, path)
+    assert re.findall(r">([\d.]+ x)<", path.read_text()) == ["13 x", "5 x"]
 
 
 def test_what_is_wrong_is_shown_and_what_fails_stops_nothing(monkeypatch):
