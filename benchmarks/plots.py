@@ -43,7 +43,8 @@ def draw_front(results, path):
             axis.text(sizes[-1] * 1.08, times[sizes[-1]], name, color=color, va="center")
         for n in sizes:
             axis.plot([n, n], [ours[n], full[n]], color=gray, lw=0.7, zorder=0)
-            axis.text(n * 1.03, (ours[n] * full[n]) ** 0.5, f"{full[n] / ours[n]:.2g} x", va="center")
+            gain = full[n] / ours[n]
+            axis.text(n * 1.03, (ours[n] * full[n]) ** 0.5, f"{gain:.{int(gain < 10)}f} x", va="center")
         axis.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.9), xlabel="rows and columns", ylabel="value and gradient, s")
         axis.set_xticks(sizes, sizes)
         axis.minorticks_off()

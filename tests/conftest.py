@@ -5,7 +5,7 @@ import os
 
 from xla_flags import FLAGS
 
-# The main job, which CI runs too, is compiled as users have it.
+# Not as users have it; the main job, which CI runs too, is.
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 # Where an operation was written costs a twelfth of the time, and nothing here reads it.
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")

@@ -602,7 +602,7 @@ SOLVERS = [
         "solvers/lobpcg.py",
         "_KNOWN = 1e-2",
         "_KNOWN = 1e3",
-        "test_lobpcg.py::test_a_copy_that_is_just_rising_is_not_set_aside",
+        "test_lobpcg.py::test_a_copy_that_is_just_rising_is_not_set_aside[1]",
     ),
     mutant(
         "lobpcg-probe",
@@ -610,7 +610,7 @@ SOLVERS = [
         "solvers/lobpcg.py",
         "verified = (s.filled >= n) | (probing & ~better & settled & (s.probed >= needed))",
         "verified = (s.filled >= n) | found | probing",
-        "test_lobpcg.py::test_a_copy_that_is_just_rising_is_not_set_aside",
+        "test_lobpcg.py::test_a_copy_that_is_just_rising_is_not_set_aside[0]",
     ),
     mutant(
         "lobpcg-probe-length",

@@ -77,7 +77,7 @@ def test_the_picture_of_the_first_page_shows_the_gain(results, tmp_path):
         for peer, ms in zip(("truncax", "jnp"), both, strict=True)
     ]
     assert plots.draw_front({"problems": times, "rows": rows}, path)
-    assert re.findall(r">([\d.]+ x)<", path.read_text()) == ["13 x", "5 x"]
+    assert re.findall(r">([\d.]+ x)<", path.read_text()) == ["13 x", "5.0 x"]
 
 
 def test_what_is_wrong_is_shown_and_what_fails_stops_nothing(monkeypatch):

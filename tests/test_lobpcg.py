@@ -111,11 +111,16 @@ def test_more_copies_than_a_block_has_vectors():
         assert info.products <= 500
 
 
-def test_a_copy_that_is_just_rising_is_not_set_aside():
-    """Two copies and 1.01 are there, the third copy is half of a leftover, which hides it: 1.25 is least outside."""
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_copy_that_is_just_rising_is_not_set_aside(part):
+    """The start has two copies and 1.01, and of the third nothing, or a part in a leftover, which then must go on.
+
+    Set aside, (x + y) / sqrt(2) hides x: outside of it nothing is below 1.25.
+    """
     values = np.r_[np.ones(3), 1.01, 1.5, np.linspace(1.6, 4, 95)]
     x = orthonormal(np.random.default_rng(0), 100, 100)
-    start = np.stack([x[:, 0], x[:, 1], x[:, 3], (x[:, 2] + x[:, 4]) / 2**0.5], axis=1)
+    leftover = (part * x[:, 2] + x[:, 4]) / (1 + part) ** 0.5
+    start = np.stack([x[:, 0], x[:, 1], x[:, 3], leftover], axis=1)
     solver = LOBPCG(block_size=2)
     found = jax.jit(lambda key: truncax.teigh((x * values) @ x.T, 3, which="SA", solver=solver, v0=start, key=key))
     for seed in range(3):
