@@ -1,5 +1,6 @@
 """``python -m benchmarks``: one small problem from end to end, its references, and what is written."""
 
+import argparse
 import json
 import re
 
@@ -78,6 +79,20 @@ def test_the_picture_of_the_first_page_shows_the_gain(results, tmp_path):
     ]
     assert plots.draw_front({"problems": times, "rows": rows}, path)
     assert re.findall(r">([\d.]+ x)<", path.read_text()) == ["13 x", "5.0 x"]
+
+
+def test_a_picture_without_its_sizes_stays_as_it_was(results, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(page, "FIGURES", tmp_path / "benchmarks")
+    monkeypatch.setattr(page, "FRONT", tmp_path / "front.svg")
+    for module, name in ((page, "write_page"), (report, "markdown"), (report, "glance")):
+        monkeypatch.setattr(module, name, lambda *_: "")
+    options = argparse.Namespace(output=tmp_path / "out", docs=True)
+    for times, drawn in (({}, False), ({"truncax": 30, "jnp": 400}, True)):
+        rows = [{"problem": "exp-1024", "peer": peer, "gradient_ms": ms} for peer, ms in times.items()]
+        cli.finish(results | {"problems": ["exp-1024"], "rows": rows}, options)
+        assert page.FRONT.exists() is drawn
+        assert ("front.svg stays as it was" in capsys.readouterr().out) is not drawn
 
 
 def test_what_is_wrong_is_shown_and_what_fails_stops_nothing(monkeypatch):

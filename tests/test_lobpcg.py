@@ -127,6 +127,15 @@ def test_a_copy_that_is_just_rising_is_not_set_aside(part):
         np.testing.assert_allclose(found(jax.random.key(seed)).eigenvalues, np.ones(3), atol=1e-12)
 
 
+def test_a_copy_that_rounding_brings_up_is_found():
+    """While the others converge, in whose leftovers it then has a part."""
+    a = hermitian(np.random.default_rng(0), np.r_[np.ones(3), np.linspace(1.01, 4, 97)])
+    solver = LOBPCG(jnp.asarray(np.linalg.inv(a + 0.1 * np.eye(100))), block_size=2)
+    found = jax.jit(lambda key: truncax.teigh(a, 3, which="SA", solver=solver, key=key).eigenvalues)
+    for seed in range(8):
+        np.testing.assert_allclose(found(jax.random.key(seed)), np.ones(3), atol=1e-12)
+
+
 def test_a_probe_that_settles_at_once_goes_on():
     """Of a random vector nearly all lies in the 3: its Ritz value settles before it has shown the copy of 1."""
     a = hermitian(np.random.default_rng(0), np.r_[1, 1, 1.5, np.full(295, 3.0), 50, 100])

@@ -1,7 +1,7 @@
 """What makes XLA's compiler quicker where what is compiled runs once: `python tests/xla_flags.py` prints it.
 
-Nine tenths of the time of the suite, and three quarters of that of the examples, is the compiler's. Without its
-optimisations and its fusion emitters, which later versions cannot do without, it takes a third of that.
+Most of the time of the suite and of the examples is the compiler's. Without its optimisations and its fusion emitters,
+which later versions cannot do without, it takes a third of that.
 """
 
 from importlib.metadata import version
